@@ -1,0 +1,566 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+#include "state_layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "vapi_clock.h"
+
+#define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
+
+/* Claims and counters of one name are different things: the first byte that is hashed. */
+#define KEY_OF_CLAIM   'c'
+#define KEY_OF_COUNTER 'n'
+
+/* The whole memory. */
+
+int vapi_state_geometry(vapi_geometry_t *out, apr_uint64_t size)
+{
+    /* Three blocks for two slots: most replies fit into one block, some need two or three. */
+    const apr_uint64_t two_slots = 2 * sizeof(vapi_slot_t) + 3 * sizeof(vapi_block_t);
+    apr_uint64_t room;
+    vapi_geometry_t g = { 0 };
+
+    if (size < VAPI_STATE_SIZE_MIN || size > VAPI_STATE_SIZE_MAX) {
+        return 0;
+    }
+    g.size = size;
+    g.stripes = VAPI_STATE_STRIPES;
+    while (g.stripes > 1 && size / g.stripes < VAPI_STATE_STRIPE_MIN) {
+        g.stripes /= 2;
+    }
+    g.stripe_size = (size - VAPI_STATE_HEADER) / g.stripes & ~(apr_uint64_t)63;
+    room = g.stripe_size - sizeof(vapi_stripe_head_t);
+    g.buckets = 1;
+    while (g.buckets <= room / two_slots) {
+        g.buckets *= 2;
+    }
+    room -= g.buckets * sizeof(apr_uint32_t);
+    g.slots = (apr_uint32_t)(room / two_slots * 2);
+    g.blocks = g.slots / 2 * 3;
+    *out = g;
+    return 1;
+}
+
+vapi_stripe_t vapi_state_stripe(const vapi_state_table_t *t, apr_uint32_t i)
+{
+    char *at = (char *)t->mapping.base + VAPI_STATE_HEADER + i * t->geometry.stripe_size;
+    vapi_stripe_t st;
+
+    st.geometry = &t->geometry;
+    st.head = (vapi_stripe_head_t *)(void *)at;
+    st.slots = (vapi_slot_t *)(void *)(at + sizeof(vapi_stripe_head_t));
+    st.blocks = (vapi_block_t *)(void *)(st.slots + t->geometry.slots);
+    st.buckets = (apr_uint32_t *)(void *)(st.blocks + t->geometry.blocks);
+    return st;
+}
+
+/* "" where the system does not say: then every start counts as one of the machine, and times go through the wall clock. */
+static void read_boot_id(char id[40])
+{
+    int fd = open(BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
+
+    memset(id, 0, 40);
+    if (fd < 0) {
+        return;
+    }
+    if (read(fd, id, 36) != 36) {
+        memset(id, 0, 40);
+    }
+    close(fd);
+}
+
+int vapi_state_same_boot(const vapi_header_t *header)
+{
+    char id[40];
+
+    read_boot_id(id);
+    return id[0] && memcmp(header->boot_id, id, sizeof id) == 0;
+}
+
+static apr_uint64_t header_seal(const vapi_header_t *header)
+{
+    return vapi_state_seal(2, header, offsetof(vapi_header_t, seal));
+}
+
+static int is_our_layout(const vapi_header_t *header)
+{
+    return header->layout == VAPI_STATE_LAYOUT && header->byte_order == VAPI_STATE_BYTE_ORDER
+           && header->mutex_size == sizeof(pthread_mutex_t) && header->slot_size == sizeof(vapi_slot_t);
+}
+
+const char *vapi_state_header_check(const vapi_header_t *header, apr_uint64_t file_size)
+{
+    vapi_geometry_t g;
+
+    if (file_size < VAPI_STATE_HEADER || memcmp(header->magic, VAPI_STATE_MAGIC, sizeof header->magic) != 0) {
+        return "is no state file";
+    }
+    if (!is_our_layout(header)) {
+        return "is of another version or machine";
+    }
+    if (!vapi_state_geometry(&g, header->geometry.size) || memcmp(&g, &header->geometry, sizeof g) != 0
+        || g.size != file_size || header->seal != header_seal(header)) {
+        return "is damaged";
+    }
+    return NULL;
+}
+
+static apr_int64_t wall_offset(apr_time_t now)
+{
+    return apr_time_now() - now;
+}
+
+apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char *salt)
+{
+    vapi_header_t *header = t->header;
+    apr_uint32_t damaged;
+
+    header->layout = VAPI_STATE_LAYOUT;
+    header->byte_order = VAPI_STATE_BYTE_ORDER;
+    header->mutex_size = sizeof(pthread_mutex_t);
+    header->slot_size = sizeof(vapi_slot_t);
+    header->geometry = t->geometry;
+    if (salt) {
+        memcpy(header->salt, salt, sizeof header->salt);
+    }
+    else if (RAND_bytes(header->salt, sizeof header->salt) != 1) {
+        return APR_EGENERAL;
+    }
+    memcpy(header->magic, VAPI_STATE_MAGIC, sizeof header->magic);
+    header->seal = header_seal(header);
+    read_boot_id(header->boot_id);
+    atomic_store(&header->wall, wall_offset(vapi_clock_now()));
+    return vapi_state_table_recover(t, &damaged);
+}
+
+static apr_status_t make_mutex(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t attr;
+    int rc = pthread_mutexattr_init(&attr);
+
+    if (rc) {
+        return rc;
+    }
+    memset(mutex, 0, sizeof *mutex);
+    rc = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    if (!rc) {
+        rc = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    }
+    if (!rc) {
+        rc = pthread_mutex_init(mutex, &attr);
+    }
+    pthread_mutexattr_destroy(&attr);
+    return rc;
+}
+
+apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged)
+{
+    apr_uint32_t i;
+
+    *damaged = 0;
+    for (i = 0; i < t->geometry.stripes; i++) {
+        vapi_stripe_t st = vapi_state_stripe(t, i);
+        apr_status_t rv = make_mutex(&st.head->mutex);
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+        *damaged += vapi_stripe_repair(&st, vapi_clock_now());
+    }
+    return APR_SUCCESS;
+}
+
+/* From one memory to another. */
+
+typedef struct found_t {
+    apr_time_t since;
+    apr_uint32_t stripe;
+    apr_uint32_t slot;
+} found_t;
+
+static int compare_found(const void *a, const void *b)
+{
+    apr_time_t left = ((const found_t *)a)->since;
+    apr_time_t right = ((const found_t *)b)->since;
+
+    return (left > right) - (left < right);
+}
+
+static found_t *find_entries(const vapi_state_table_t *from, apr_size_t *n, apr_uint32_t *damaged)
+{
+    found_t *found = malloc((apr_size_t)from->geometry.stripes * from->geometry.slots * sizeof *found);
+    apr_uint32_t i, j;
+
+    *n = 0;
+    *damaged = 0;
+    for (i = 0; found && i < from->geometry.stripes; i++) {
+        vapi_stripe_t st = vapi_state_stripe(from, i);
+
+        for (j = 0; j < from->geometry.slots; j++) {
+            if (!st.slots[j].which) {
+                continue;
+            }
+            if (!vapi_stripe_is_whole(&st, &st.slots[j])) {
+                ++*damaged;
+                continue;
+            }
+            found[*n].since = vapi_slot_entry(&st.slots[j])->since;
+            found[*n].stripe = i;
+            found[(*n)++].slot = j;
+        }
+    }
+    return found;
+}
+
+/* A wall clock that was put back in between must not make anything live longer than it was given. */
+static void shift_times(vapi_version_t *entry, apr_int64_t shift, apr_time_t now)
+{
+    apr_time_t since;
+
+    if (entry->expires == APR_INT64_MAX || llabs(shift) > APR_INT64_MAX / 4 || llabs(entry->since) > APR_INT64_MAX / 4) {
+        return;
+    }
+    since = entry->since + shift < now ? entry->since + shift : now;
+    entry->expires = vapi_state_after(since, entry->expires - entry->since);
+    entry->work_until = vapi_state_after(since, entry->work_until - entry->since);
+    entry->since = since;
+}
+
+static apr_uint32_t stripe_of(const vapi_state_table_t *t, const unsigned char *digest)
+{
+    return digest[0] & (t->geometry.stripes - 1);
+}
+
+static apr_status_t carry_entry(const vapi_state_table_t *t, const vapi_stripe_t *from, const vapi_slot_t *slot, apr_int64_t shift)
+{
+    static const char none[] = "";
+    apr_time_t now = vapi_clock_now();
+    vapi_stripe_t st = vapi_state_stripe(t, stripe_of(t, slot->digest));
+    vapi_version_t entry = slot->version[slot->which - 1];
+    char *reply = NULL;
+    apr_status_t rv;
+
+    shift_times(&entry, shift, now);
+    if (entry.expires <= now) {
+        return APR_SUCCESS;
+    }
+    if (vapi_stripe_find(&st, slot->digest) != VAPI_STATE_NIL) {
+        return APR_EEXIST;
+    }
+    if (entry.reply_len) {
+        reply = malloc(entry.reply_len);
+        if (!reply) {
+            return APR_ENOMEM;
+        }
+        vapi_stripe_reply(from, &entry, reply);
+    }
+    rv = vapi_stripe_put(&st, VAPI_STATE_NIL, slot->digest, &entry, reply ? reply : none, now);
+    free(reply);
+    return rv;
+}
+
+apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_table_t *from, apr_uint32_t *lost)
+{
+    apr_int64_t shift = vapi_state_same_boot(from->header) ? 0 : atomic_load(&from->header->wall) - wall_offset(vapi_clock_now());
+    apr_size_t i, n;
+    found_t *found = find_entries(from, &n, lost);
+
+    if (!found) {
+        return APR_ENOMEM;
+    }
+    qsort(found, n, sizeof *found, compare_found);
+    for (i = 0; i < n; i++) {
+        vapi_stripe_t st = vapi_state_stripe(from, found[i].stripe);
+
+        *lost += carry_entry(t, &st, &st.slots[found[i].slot], shift) != APR_SUCCESS;
+    }
+    free(found);
+    return APR_SUCCESS;
+}
+
+/* One key, its stripe locked. */
+
+typedef struct place_t {
+    vapi_stripe_t st;
+    unsigned char digest[VAPI_STATE_DIGEST];
+    apr_uint32_t stripe;
+    apr_uint32_t slot;             /* of the live entry, NIL if there is none */
+    apr_time_t now;
+} place_t;
+
+static int hash_key(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, unsigned char *digest)
+{
+    unsigned char whole[EVP_MAX_MD_SIZE];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) && EVP_DigestUpdate(ctx, t->header->salt, sizeof t->header->salt)
+             && EVP_DigestUpdate(ctx, &kind, 1) && EVP_DigestUpdate(ctx, key, key_len) && EVP_DigestFinal_ex(ctx, whole, NULL);
+
+    EVP_MD_CTX_free(ctx);
+    if (ok) {
+        memcpy(digest, whole, VAPI_STATE_DIGEST);
+    }
+    return ok;
+}
+
+static apr_status_t lock_stripe(const vapi_stripe_t *st)
+{
+    int rc = pthread_mutex_lock(&st->head->mutex);
+
+    if (rc == EOWNERDEAD) {
+        vapi_stripe_repair(st, vapi_clock_now());
+        rc = pthread_mutex_consistent(&st->head->mutex);
+    }
+    return rc;
+}
+
+static apr_status_t enter(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, place_t *place)
+{
+    apr_status_t rv;
+
+    if (!hash_key(t, kind, key, key_len, place->digest)) {
+        return APR_ENOMEM;
+    }
+    place->stripe = stripe_of(t, place->digest);
+    place->st = vapi_state_stripe(t, place->stripe);
+    rv = lock_stripe(&place->st);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    place->now = vapi_clock_now();
+    place->slot = vapi_stripe_find(&place->st, place->digest);
+    if (place->slot != VAPI_STATE_NIL && vapi_slot_entry(&place->st.slots[place->slot])->expires <= place->now) {
+        vapi_stripe_remove(&place->st, place->slot);
+        place->slot = VAPI_STATE_NIL;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t leave(place_t *place, apr_status_t rv)
+{
+    pthread_mutex_unlock(&place->st.head->mutex);
+    return rv;
+}
+
+static vapi_version_t *entry_at(const place_t *place)
+{
+    return place->slot == VAPI_STATE_NIL ? NULL : vapi_slot_entry(&place->st.slots[place->slot]);
+}
+
+static apr_status_t put(place_t *place, const vapi_version_t *next, const char *reply)
+{
+    return vapi_stripe_put(&place->st, place->slot, place->digest, next, reply, place->now);
+}
+
+static int is_owner_gone(const vapi_version_t *entry, apr_time_t now)
+{
+    return entry->state == VAPI_ENTRY_COMMITTED && entry->work_until <= now;
+}
+
+/* BUSY or SETTLED, from the entry that is there. */
+static void tell(const place_t *place, vapi_claim_t *out, apr_pool_t *p)
+{
+    const vapi_version_t *entry = entry_at(place);
+    char *reply;
+
+    out->fingerprint = entry->fingerprint;
+    out->lost = is_owner_gone(entry, place->now);
+    if (entry->state != VAPI_ENTRY_SETTLED && !out->lost) {
+        out->verdict = VAPI_CLAIM_BUSY;
+        out->left = entry->work_until - place->now;
+        return;
+    }
+    reply = apr_palloc(p, (apr_size_t)entry->reply_len + 1);
+    vapi_stripe_reply(&place->st, entry, reply);
+    reply[entry->reply_len] = '\0';
+    out->verdict = VAPI_CLAIM_SETTLED;
+    out->reply = reply;
+    out->reply_len = entry->reply_len;
+    out->left = entry->expires - place->now;
+}
+
+/* The machine's wall clock may be put right at any time; whoever starts after the next boot needs its latest offset. */
+static void note_wall(vapi_state_table_t *t, apr_time_t now)
+{
+    apr_int64_t offset = wall_offset(now);
+    apr_int64_t noted = atomic_load_explicit(&t->header->wall, memory_order_relaxed);
+
+    if (offset - noted > APR_USEC_PER_SEC || noted - offset > APR_USEC_PER_SEC) {
+        atomic_store_explicit(&t->header->wall, offset, memory_order_relaxed);
+    }
+}
+
+/* Never 0, and no other claim of this stripe had it. */
+static apr_uint64_t new_token(const vapi_state_table_t *t, const place_t *place)
+{
+    return ++place->st.head->tokens * t->geometry.stripes + place->stripe;
+}
+
+/* The verbs. */
+
+apr_status_t vapi_state_table_claim(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t fingerprint,
+                                    apr_interval_time_t work, vapi_claim_t *out, apr_pool_t *p)
+{
+    vapi_version_t next = { 0 };
+    place_t place;
+    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
+
+    memset(out, 0, sizeof *out);
+    out->verdict = VAPI_CLAIM_NONE;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    note_wall(t, place.now);
+    if (place.slot != VAPI_STATE_NIL) {
+        tell(&place, out, p);
+        return leave(&place, APR_SUCCESS);
+    }
+    next.state = VAPI_ENTRY_WORKING;
+    next.token = new_token(t, &place);
+    next.fingerprint = fingerprint;
+    next.since = place.now;
+    next.work_until = next.expires = vapi_state_after(place.now, work);
+    rv = put(&place, &next, NULL);
+    if (rv == APR_SUCCESS) {
+        out->verdict = VAPI_CLAIM_MINE;
+        out->token = next.token;
+        out->fingerprint = fingerprint;
+    }
+    return leave(&place, rv);
+}
+
+static int is_callers(const vapi_version_t *entry, apr_uint64_t token)
+{
+    return entry && token && entry->token == token && entry->state != VAPI_ENTRY_SETTLED;
+}
+
+apr_status_t vapi_state_table_commit(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
+                                     const char *reply, apr_size_t reply_len, apr_interval_time_t keep)
+{
+    vapi_version_t next;
+    place_t place;
+    apr_status_t rv;
+
+    if (reply_len > VAPI_STATE_REPLY_MAX) {
+        return APR_EINVAL;
+    }
+    rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!is_callers(entry_at(&place), token) || is_owner_gone(entry_at(&place), place.now)) {
+        return leave(&place, APR_NOTFOUND);
+    }
+    next = *entry_at(&place);
+    next.state = VAPI_ENTRY_COMMITTED;
+    next.since = place.now;
+    next.expires = vapi_state_after(place.now, keep);
+    if (next.expires < next.work_until) {
+        next.expires = next.work_until;
+    }
+    next.reply_len = (apr_uint32_t)reply_len;
+    return leave(&place, put(&place, &next, reply));
+}
+
+/* An owner that comes late to what it committed still settles it: nobody else could have taken it on. */
+apr_status_t vapi_state_table_settle(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
+                                     const char *reply, apr_size_t reply_len, apr_interval_time_t keep)
+{
+    vapi_version_t next;
+    place_t place;
+    apr_status_t rv;
+
+    if (reply_len > VAPI_STATE_REPLY_MAX) {
+        return APR_EINVAL;
+    }
+    rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (!is_callers(entry_at(&place), token)) {
+        return leave(&place, APR_NOTFOUND);
+    }
+    next = *entry_at(&place);
+    next.state = VAPI_ENTRY_SETTLED;
+    next.since = place.now;
+    next.work_until = place.now;
+    next.expires = vapi_state_after(place.now, keep);
+    next.reply_len = (apr_uint32_t)reply_len;
+    return leave(&place, put(&place, &next, reply));
+}
+
+apr_status_t vapi_state_table_recall(vapi_state_table_t *t, const char *key, apr_size_t key_len, vapi_claim_t *out, apr_pool_t *p)
+{
+    place_t place;
+    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
+
+    memset(out, 0, sizeof *out);
+    out->verdict = VAPI_CLAIM_NONE;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (place.slot != VAPI_STATE_NIL) {
+        tell(&place, out, p);
+    }
+    return leave(&place, APR_SUCCESS);
+}
+
+apr_status_t vapi_state_table_abandon(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token)
+{
+    const vapi_version_t *entry;
+    place_t place;
+    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    entry = entry_at(&place);
+    if (!entry || (token && (entry->token != token || entry->state != VAPI_ENTRY_WORKING))) {
+        return leave(&place, APR_NOTFOUND);
+    }
+    vapi_stripe_remove(&place.st, place.slot);
+    return leave(&place, APR_SUCCESS);
+}
+
+apr_status_t vapi_state_table_count(vapi_state_table_t *t, const char *key, apr_size_t key_len, int delta, int limit,
+                                    apr_interval_time_t window, int restart_window, int *value)
+{
+    vapi_version_t next = { 0 };
+    apr_int64_t sum;
+    place_t place;
+    apr_status_t rv = enter(t, KEY_OF_COUNTER, key, key_len, &place);
+
+    *value = 0;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (entry_at(&place)) {
+        next = *entry_at(&place);
+    }
+    *value = next.value;
+    sum = (apr_int64_t)next.value + delta;
+    if (delta == 0 || (delta < 0 && place.slot == VAPI_STATE_NIL)) {
+        return leave(&place, APR_SUCCESS);
+    }
+    if (delta > 0 && (sum > INT_MAX || (limit >= 0 && sum > limit))) {
+        return leave(&place, APR_EGENERAL);
+    }
+    if (place.slot == VAPI_STATE_NIL || restart_window) {
+        next.expires = vapi_state_after(place.now, window);
+    }
+    next.state = VAPI_ENTRY_COUNTER;
+    next.since = place.now;
+    next.value = sum < 0 ? 0 : (apr_int32_t)sum;
+    rv = put(&place, &next, NULL);
+    if (rv == APR_SUCCESS) {
+        *value = next.value;
+    }
+    return leave(&place, rv);
+}
