@@ -1,0 +1,177 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+#include <apr_strings.h>
+#include <string.h>
+
+#include "vapi_route.h"
+
+static const vapi_key_rule_t rules[] = {
+    { "plan", 0 }, { "say", 0 }, { "skills", 0 }, { "leave", 0 }, { "result", 0 }, { "name", 0 }, { NULL, 0 }
+};
+
+static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    const char *written = vapi_words_get(words, key), *error;
+
+    if (!written) {
+        return NULL;
+    }
+    error = vapi_text_parse(text, written, place, p, ptemp);
+    return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
+}
+
+static const char *check_target(const vapi_route_t *route, const vapi_words_t *words, apr_pool_t *p)
+{
+    if (strncmp(route->target, "pool:", 5) == 0 || strncmp(route->target, "map:", 4) == 0) {
+        return apr_psprintf(p, "'%s': this version has no %s; name a VapiDestination or none", route->target, *route->target == 'p' ? "pools" : "maps");
+    }
+    if (!vapi_word_is_name(route->target)) {
+        return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, or none", route->target);
+    }
+    if (vapi_words_get(words, "skills") || vapi_words_get(words, "leave")) {
+        return "skills= and leave= go with a pool:NAME target";
+    }
+    if (route->is_none && (route->plan || route->say)) {
+        return "plan= and say= do not go with none: nobody is transferred (result= is what the model gets)";
+    }
+    return NULL;
+}
+
+const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    vapi_route_t *route = apr_pcalloc(p, sizeof(*route));
+    const char *when = vapi_words_at(words, 1), *error;
+
+    route->place = place;
+    route->target = vapi_words_at(words, 0);
+    if (!route->target) {
+        return "a TARGET is missing: the NAME of a VapiDestination, or none";
+    }
+    route->is_none = strcmp(route->target, "none") == 0;
+    route->plan = vapi_words_get(words, "plan");
+    if ((error = vapi_words_check(words, rules, p)) != NULL || (error = read_text(&route->say, words, "say", place, p, ptemp)) != NULL
+        || (error = read_text(&route->result, words, "result", place, p, ptemp)) != NULL || (error = check_target(route, words, p)) != NULL) {
+        return error;
+    }
+    if (vapi_words_at(words, 2)) {
+        return apr_psprintf(p, "'%s' is one word too many (the whole expression stands in quotes)", vapi_words_at(words, 2));
+    }
+    route->label = vapi_words_get(words, "name");
+    if (route->label && !vapi_word_is_name(route->label)) {
+        return apr_psprintf(p, "name=%s: a letter, then letters, digits, _ and -", route->label);
+    }
+    if (when && (error = vapi_expression_parse(&route->when, when, 0, place, p, ptemp)) != NULL) {
+        return apr_psprintf(p, "in \"%s\": %s", when, error);
+    }
+    *out = route;
+    return NULL;
+}
+
+static int has_label(const apr_array_header_t *table, const char *label)
+{
+    int i;
+
+    for (i = 0; i < table->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(table, i, vapi_route_t *)->label, label) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_pool_t *p)
+{
+    int number;
+
+    if (route->label && has_label(table, route->label)) {
+        return apr_psprintf(p, "name=%s: another route of this table has that name", route->label);
+    }
+    if (!route->label) {
+        route->label = route->target;
+        for (number = 2; has_label(table, route->label); number++) {
+            route->label = apr_psprintf(p, "%s#%d", route->target, number);
+        }
+    }
+    APR_ARRAY_PUSH(table, vapi_route_t *) = route;
+    return NULL;
+}
+
+/* Is the route to be taken? NULL: yes, and `out` says with what; else what its trace says, with *why. */
+static const char *try_route(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out, const char **why)
+{
+    const char *plan;
+    vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
+    int match = route->when ? vapi_expression_true(route->when, q, &out->error) : 1;
+
+    *why = NULL;
+    if (match <= 0) {
+        return match < 0 ? "error" : "false";
+    }
+    q->route = route->label;
+    q->target = route->target;
+    q->destination = route->is_none ? "" : route->target;
+    if (route->is_none) {
+        return NULL;
+    }
+    out->destination = apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING);
+    plan = out->destination ? (route->plan ? route->plan : vapi_destination_plan(out->destination)) : NULL;
+    dial_rules.plan = plan ? apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING) : NULL;
+    if (!out->destination || (plan && !dial_rules.plan)) {
+        *why = "no-match";    /* refused at start-up wherever the start can see it */
+        return "unavailable";
+    }
+    out->plan = dial_rules.plan;
+    *why = vapi_destination_dial(out->destination, &dial_rules, q, &out->dialled);
+    return *why ? "unavailable" : NULL;
+}
+
+static void note(vapi_decision_t *out, const vapi_route_t *route, const char *result, const char *why)
+{
+    vapi_trace_t *trace = apr_array_push(out->trace);
+
+    trace->route = route;
+    trace->result = result;
+    trace->why = why;
+}
+
+void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out)
+{
+    const char *result, *why;
+    int i;
+
+    memset(out, 0, sizeof(*out));
+    out->trace = apr_array_make(q->pool, 8, sizeof(vapi_trace_t));
+    out->reason = q->reason;
+    for (i = from; i < table->nelts; i++) {
+        const vapi_route_t *route = APR_ARRAY_IDX(table, i, vapi_route_t *);
+
+        result = try_route(route, names, form, q, out, &why);
+        note(out, route, result ? result : "matched", why);
+        if (!result) {
+            out->route = route;
+            out->index = i;
+            return;
+        }
+        if (why) {
+            q->reason = out->reason = why;
+        }
+    }
+    q->route = q->target = q->destination = NULL;
+    out->destination = NULL;
+    out->plan = NULL;
+    if (!out->reason || !*out->reason) {
+        q->reason = out->reason = "no-match";
+    }
+}
+
+const vapi_route_t *vapi_route_last_resort(const apr_array_header_t *table)
+{
+    int i;
+
+    for (i = 0; i < table->nelts; i++) {
+        const vapi_route_t *route = APR_ARRAY_IDX(table, i, vapi_route_t *);
+        if (route->is_none && !route->when) {
+            return route;
+        }
+    }
+    return NULL;
+}
