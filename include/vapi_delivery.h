@@ -1,0 +1,54 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/**
+ * @file  vapi_delivery.h
+ * @brief One webhook POST on its way through the house: made by webhook.c, answered by tool_calls.c or requests.c.
+ */
+#ifndef VAPI_DELIVERY_H
+#define VAPI_DELIVERY_H
+
+#include "vapi_config.h"
+#include "vapi_log.h"
+#include "vapi_once.h"
+
+typedef struct vapi_delivery_t {
+    request_rec *r;                     /* for its log, its notes and Apache's own variables */
+    apr_pool_t *pool;
+    const vapi_endpoint_t *endpoint;    /* merged */
+    const vapi_host_conf_t *host;
+    vapi_global_t *global;
+    apr_time_t arrival;                 /* vapi_clock time */
+    apr_time_t deadline;                /* of the whole request; shortened once the message is read */
+    const char *body;
+    apr_size_t body_len;
+    vapi_message_t *message;
+    const char *caller;                 /* "" if unknown */
+    int transfers;                      /* in artifact.transfers */
+    vapi_once_t once;
+    int moved;                          /* a tool call of this delivery was transferred, or may have been */
+} vapi_delivery_t;
+
+/** The question a table is asked for this delivery: `call` may be NULL. */
+void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *call, vapi_question_t *q);
+
+/** A record with what every line of this delivery has. */
+void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record);
+
+/** Shortens the deadline to `budget` from the arrival, if that is less than it had. */
+void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget);
+
+/** Warns once per assistant, kind and process: a constant text about how the assistant is set up. */
+void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text);
+
+/** tool-calls and function-call: routes, transfers, and gives the reply's body. */
+const char *vapi_tool_calls_answer(vapi_delivery_t *d);
+
+/** transfer-destination-request, handoff-destination-request and assistant-request: routes, and gives the reply's body. */
+const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form);
+
+/** What a T of the administrator says, or the default where it says nothing. */
+const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, vapi_question_t *q);
+
+/** Checks the arguments of a call against the section's VapiParams. @return NULL, or one line for the model that names the argument */
+const char *vapi_arguments_check(const vapi_tool_t *tool, const vapi_tool_call_t *call, apr_pool_t *p);
+
+#endif

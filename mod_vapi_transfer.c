@@ -1,0 +1,129 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/*
+ * mod_vapi_transfer: a Vapi webhook comes in, a call goes out to a person.
+ *
+ * The way of one delivery (a POST from Vapi), each step in the file named beside it:
+ *
+ *   1  read the body, up to a cap                    src/webhook.c
+ *   2  authenticate it: raw bytes and headers        src/webhook.c -> src/credential.c
+ *   3  read the message, in whatever shape           src/message.c over src/payload.c
+ *   4  claim it: no delivery is worked on twice      src/once.c over a state provider (src/state_shm.c)
+ *   5  decide: the first route that is true and      src/route.c, src/expression.c, src/destination.c
+ *      available
+ *   6  transfer: one POST to the call's control URL  src/tool_calls.c -> src/transfer.c -> src/http.c
+ *   7  settle the claim: duplicates get this answer  src/once.c
+ *   8  reply                                         src/reply.c
+ *
+ * Messages that ask for a destination instead of calling a tool go from 5 to 7: src/requests.c.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <ap_mpm.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_protocol.h>
+#include <http_request.h>
+
+#include "vapi_config.h"
+#include "vapi_log.h"
+#include "vapi_shared.h"
+#include "vapi_version.h"
+#include "vapi_webhook.h"
+
+APLOG_USE_MODULE(vapi_transfer);
+
+
+static int pre_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    vapi_config_begin(pconf);
+    return OK;
+}
+
+/* The greatest VapiLimit outbound= of all sections. */
+static int outbound_places(const vapi_global_t *global)
+{
+    int i, places = 0;
+
+    for (i = 0; i < global->endpoints->nelts; i++) {
+        const vapi_limits_t *limits = APR_ARRAY_IDX(global->endpoints, i, vapi_endpoint_t *)->limits;
+        if (limits && limits->outbound > places) {
+            places = limits->outbound;
+        }
+    }
+    return places;
+}
+
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    vapi_global_t *global = vapi_global();
+    apr_status_t rv;
+
+    (void)plog;
+    (void)ptemp;
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
+        return OK;
+    }
+    vapi_log_prepare_quiet(s, pconf);
+    if ((rv = global->provider->open(&global->state, global->state_config, s, pconf)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiState: the store (%s) cannot be opened", global->provider->name);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if ((rv = vapi_shared_create(&global->shared, outbound_places(global), pconf)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: no shared memory can be had");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "vapi: mod_vapi_transfer/" VAPI_VERSION " is ready; state: %s", global->provider->name);
+    return OK;
+}
+
+static void child_init(apr_pool_t *pchild, server_rec *s)
+{
+    vapi_global_t *global = vapi_global();
+    int threads = 0;
+    apr_status_t rv;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    rv = vapi_child_create(&global->child, threads > 0 ? threads : 1, pchild);
+    if (rv == APR_SUCCESS && global->provider->child) {
+        rv = global->provider->child(global->state, s, pchild);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: this child cannot serve calls and ends");
+        exit(APEXIT_CHILDSICK);
+    }
+}
+
+static int handler(request_rec *r)
+{
+    return strcmp(r->handler, "vapi-transfer") == 0 ? vapi_webhook(r) : DECLINED;
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    vapi_state_shm_register(p);
+    ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(vapi_config_check, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_test_config(vapi_dump, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(vapi_log_quiet, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
+}
+
+module AP_MODULE_DECLARE_DATA vapi_transfer_module = {
+    STANDARD20_MODULE_STUFF,
+    vapi_config_create_endpoint,
+    vapi_config_merge_endpoint,
+    vapi_config_create_host,
+    vapi_config_merge_host,
+    vapi_directives,
+    register_hooks,
+#ifdef AP_MODULE_FLAG_NONE
+    AP_MODULE_FLAG_NONE
+#endif
+};

@@ -1,0 +1,304 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/*
+ * Relations between directives. Runs for -t, at a start, and before a running server gives up its old configuration: a
+ * problem found here never ends a server that works.
+ */
+#include <apr_strings.h>
+
+#include <ap_mpm.h>
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "vapi_config.h"
+
+APLOG_USE_MODULE(vapi_transfer);
+
+/** What all checks need. */
+typedef struct check_t {
+    server_rec *main;
+    apr_pool_t *ptemp;
+    int errors;
+} check_t;
+
+static void report(check_t *check, int level, server_rec *s, vapi_place_t place, const char *text)
+{
+    ap_log_error(APLOG_MARK, level, 0, s ? s : check->main, "vapi: %s:%u: %s", place.file ? place.file : "(no file)", place.line, text);
+    if (level <= APLOG_ERR) {
+        check->errors++;
+    }
+}
+
+/* "; did you mean 'x'?" for a name that is not there. */
+static const char *nearest_name(apr_hash_t *known, const char *name, apr_pool_t *p)
+{
+    const char **names = apr_pcalloc(p, (apr_hash_count(known) + 1) * sizeof(*names)), *nearest;
+    apr_hash_index_t *hi;
+    int i = 0;
+
+    for (hi = apr_hash_first(p, known); hi; hi = apr_hash_next(hi)) {
+        names[i++] = apr_hash_this_key(hi);
+    }
+    nearest = vapi_word_nearest(name, names);
+    return nearest ? apr_psprintf(p, "; did you mean '%s'?", nearest) : "";
+}
+
+/* ---- virtual hosts ---- */
+
+/* What tells this host's calls from another's in the state store: must be the same after a restart. */
+static void name_host(server_rec *s, apr_pool_t *pconf)
+{
+    const char *first = s->addrs && s->addrs->virthost ? s->addrs->virthost : "";
+
+    vapi_host_conf(s)->id = apr_psprintf(pconf, "%s %s %u", s->server_hostname ? s->server_hostname : "", first,
+                                         s->addrs ? s->addrs->host_port : s->port);
+}
+
+static void check_host(check_t *check, server_rec *s)
+{
+    const vapi_names_t *names = &vapi_host_conf(s)->names;
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(check->ptemp, names->destinations); hi; hi = apr_hash_next(hi)) {
+        const vapi_destination_t *d = apr_hash_this_val(hi);
+        const char *plan = vapi_destination_plan(d);
+
+        if (plan && !apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING)) {
+            report(check, APLOG_ERR, s, vapi_destination_place(d), apr_psprintf(check->ptemp, "VapiDestination %s: there is no VapiTransferPlan '%s'%s",
+                   vapi_destination_name(d), plan, nearest_name(names->plans, plan, check->ptemp)));
+        }
+        if (vapi_destination_is_runtime(d) && !names->allow) {
+            report(check, APLOG_WARNING, s, vapi_destination_place(d), apr_psprintf(check->ptemp,
+                   "VapiDestination %s: what it dials is known only at run time, and no VapiAllow says what that may be: it is never dialled",
+                   vapi_destination_name(d)));
+        }
+    }
+}
+
+/* ---- sections ---- */
+
+/* A section's directives over those of its server. */
+static vapi_endpoint_t *effective(const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    vapi_endpoint_t *base = vapi_endpoint_of(e->server->lookup_defaults);
+    return base && base != e ? vapi_config_merge_endpoint(p, base, (void *)e) : (vapi_endpoint_t *)e;
+}
+
+static void check_credentials(check_t *check, const vapi_endpoint_t *e)
+{
+    apr_hash_t *known = vapi_host_conf(e->server)->credentials;
+    int i;
+
+    for (i = 0; e->authenticate && i < e->authenticate->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(e->authenticate, i, const char *);
+        if (!apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
+            report(check, APLOG_ERR, e->server, e->place, apr_psprintf(check->ptemp, "VapiAuthenticate: there is no VapiCredential '%s'%s", name,
+                   nearest_name(known, name, check->ptemp)));
+        }
+    }
+}
+
+static void check_route(check_t *check, const vapi_endpoint_t *e, const vapi_route_t *route)
+{
+    const vapi_names_t *names = &vapi_host_conf(e->server)->names;
+
+    if (!route->is_none && !apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING)) {
+        report(check, APLOG_ERR, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute: there is no VapiDestination '%s'%s", route->target,
+               nearest_name(names->destinations, route->target, check->ptemp)));
+    }
+    if (route->plan && !apr_hash_get(names->plans, route->plan, APR_HASH_KEY_STRING)) {
+        report(check, APLOG_ERR, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute %s: there is no VapiTransferPlan '%s'%s", route->label,
+               route->plan, nearest_name(names->plans, route->plan, check->ptemp)));
+    }
+}
+
+/* May this route ever be available in that form? */
+static int can_be_available(const vapi_endpoint_t *e, const vapi_route_t *route, vapi_form form)
+{
+    const vapi_names_t *names = &vapi_host_conf(e->server)->names;
+    const vapi_destination_t *d = apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING);
+
+    return route->is_none || (d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow));
+}
+
+static void check_table(check_t *check, const vapi_endpoint_t *e)
+{
+    const vapi_route_t *always = NULL;
+    int i, available = 0;
+
+    for (i = 0; i < e->routes->nelts; i++) {
+        const vapi_route_t *route = APR_ARRAY_IDX(e->routes, i, vapi_route_t *);
+        int form;
+
+        check_route(check, e, route);
+        for (form = VAPI_FORM_CONTROL; form <= VAPI_FORM_ASSISTANT_REQUEST; form++) {
+            /* where tools are named it is tool-calls that come */
+            available |= (form == VAPI_FORM_CONTROL || !e->tools) && can_be_available(e, route, (vapi_form)form);
+        }
+        if (always) {
+            report(check, APLOG_WARNING, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute %s: never reached%s: the route '%s' before it has no expression",
+                   route->label, always->is_none ? "" : " unless Vapi refuses the transfer or its target is unavailable", always->label));
+            continue;
+        }
+        if (!route->when) {
+            always = route;
+        }
+    }
+    if (e->routes->nelts && !always) {
+        report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: the table has no last route without an expression: a call may match none of them");
+    }
+    if (e->routes->nelts && !available) {
+        report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: every target of the table is unavailable for tool calls");
+    }
+}
+
+static void check_outbound(check_t *check, const vapi_endpoint_t *e)
+{
+    int daemons = 0, threads = 0;
+
+    if (!e->limits || !e->limits->outbound) {
+        return;
+    }
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    report(check, APLOG_NOTICE, e->server, e->place, apr_psprintf(check->ptemp, "VapiLimit: outbound=%d of MaxRequestWorkers %d may wait for another server at once",
+           e->limits->outbound, daemons * (threads > 0 ? threads : 1)));
+}
+
+static void check_section(check_t *check, const vapi_endpoint_t *section)
+{
+    const vapi_endpoint_t *e;
+
+    if (!section->server) {
+        return;    /* none of our directives stands in it */
+    }
+    check_credentials(check, section);
+    if (section->routes) {
+        e = effective(section, check->ptemp);
+        check_table(check, e);
+    }
+    check_outbound(check, section);
+}
+
+/* ---- endpoints without VapiAuthenticate ---- */
+
+static int is_section(const ap_directive_t *dir, const char *name)
+{
+    return strncasecmp(dir->directive, name, strlen(name)) == 0;
+}
+
+static int has_child(const ap_directive_t *dir, const char *name)
+{
+    const ap_directive_t *child;
+
+    for (child = dir; child; child = child->next) {
+        if (strcasecmp(child->directive, name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Might this section too apply to what `path` serves? Plain prefixes can be told; patterns and directories cannot, and count as yes. */
+static int may_cover(const ap_directive_t *section, const char *path)
+{
+    const char *args = section->args;
+    apr_size_t len;
+
+    if (strcasecmp(section->directive, "<Location") != 0 || *args == '~' || strpbrk(args, "*?[")) {
+        return 1;
+    }
+    args += *args == '"';
+    len = strcspn(args, "\">");
+    path += *path == '"';
+    return strncmp(args, path, len) == 0;
+}
+
+/* Is there a section at this level that covers the path and says who may speak to it? */
+static int covered(const ap_directive_t *level, const char *path)
+{
+    for (; level; level = level->next) {
+        if (strcasecmp(level->directive, "VapiAuthenticate") == 0) {
+            return 1;
+        }
+        if (level->first_child && !is_section(level, "<VirtualHost") && may_cover(level, path) && has_child(level->first_child, "VapiAuthenticate")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_our_handler(const ap_directive_t *dir)
+{
+    const char *args = dir->args;
+
+    if (strcasecmp(dir->directive, "SetHandler") != 0) {
+        return 0;
+    }
+    args += *args == '"';
+    return strncasecmp(args, "vapi-transfer", 13) == 0 && !strchr("-_", args[13] ? args[13] : ' ');
+}
+
+/* A SetHandler vapi-transfer: who may speak to it must stand in its section, its virtual host or the server. */
+static void check_handler(check_t *check, const ap_directive_t *dir, const ap_directive_t *host)
+{
+    const ap_directive_t *section = dir->parent && dir->parent != host ? dir->parent : NULL;
+    const char *path = section ? section->args : "/";
+    vapi_place_t place = { dir->filename, (unsigned int)dir->line_num };
+
+    if ((section && has_child(section->first_child, "VapiAuthenticate")) || covered(ap_conftree, path)
+        || (host && covered(host->first_child, path))) {
+        return;
+    }
+    report(check, APLOG_ERR, NULL, place, apr_psprintf(check->ptemp, "SetHandler vapi-transfer%s%s: VapiAuthenticate is missing: say who may move calls here "
+           "(the NAME of a VapiCredential, apache, or none)", section ? " in " : "", section ? apr_pstrcat(check->ptemp, section->directive, " ", section->args, NULL) : ""));
+}
+
+/* Two levels deep: sections stand in virtual hosts or in the server; <If> and the like inside them are seen too. */
+static void check_handlers(check_t *check, const ap_directive_t *level, const ap_directive_t *host)
+{
+    const ap_directive_t *dir, *child;
+
+    for (dir = level; dir; dir = dir->next) {
+        if (is_our_handler(dir)) {
+            check_handler(check, dir, host);
+        }
+        if (is_section(dir, "<VirtualHost")) {
+            continue;
+        }
+        for (child = dir->first_child; child; child = child->next) {
+            if (is_our_handler(child)) {
+                check_handler(check, child, host);
+            }
+        }
+    }
+}
+
+int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+{
+    vapi_global_t *global = vapi_global();
+    check_t check = { s, ptemp, 0 };
+    const ap_directive_t *dir;
+    server_rec *host;
+    int i;
+
+    (void)plog;
+    if (!global->provider) {
+        global->provider = vapi_state_provider("shm", ptemp);
+    }
+    for (host = s; host; host = host->next) {
+        name_host(host, pconf);
+        check_host(&check, host);
+    }
+    for (i = 0; i < global->endpoints->nelts; i++) {
+        check_section(&check, APR_ARRAY_IDX(global->endpoints, i, vapi_endpoint_t *));
+    }
+    check_handlers(&check, ap_conftree, NULL);
+    for (dir = ap_conftree; dir; dir = dir->next) {
+        if (is_section(dir, "<VirtualHost")) {
+            check_handlers(&check, dir->first_child, dir);
+        }
+    }
+    return check.errors ? HTTP_INTERNAL_SERVER_ERROR : OK;
+}

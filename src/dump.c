@@ -1,0 +1,286 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/* What was understood: -t -D DUMP_VAPI for people, -t -D DUMP_VAPI_TOOL for Vapi's API. Secrets show as `set`. */
+#include <apr_file_io.h>
+#include <apr_strings.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+
+#include "vapi_config.h"
+#include "vapi_dial.h"
+#include "vapi_reply.h"
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The keys of a hash, sorted: a dump is compared with another. */
+static apr_array_header_t *sorted_names(apr_hash_t *hash, apr_pool_t *p)
+{
+    apr_array_header_t *names = apr_array_make(p, (int)apr_hash_count(hash), sizeof(const char *));
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(p, hash); hi; hi = apr_hash_next(hi)) {
+        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_key(hi);
+    }
+    if (names->nelts) {
+        qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
+    }
+    return names;
+}
+
+typedef const char *(*describe_fn)(const void *object, apr_pool_t *p);
+
+static const char *describe_credential(const void *object, apr_pool_t *p)
+{
+    return vapi_credential_describe(object, p);
+}
+
+static const char *describe_plan(const void *object, apr_pool_t *p)
+{
+    return vapi_plan_describe(object, p);
+}
+
+static const char *describe_destination(const void *object, apr_pool_t *p)
+{
+    return vapi_destination_describe(object, p);
+}
+
+static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objects, describe_fn describe, apr_pool_t *p)
+{
+    const apr_array_header_t *names = sorted_names(objects, p);
+    int i;
+
+    for (i = 0; i < names->nelts; i++) {
+        apr_file_printf(out, "  %s %s\n", directive, describe(apr_hash_get(objects, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING), p));
+    }
+}
+
+static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
+{
+    const vapi_host_conf_t *host = vapi_host_conf(s);
+    int i;
+
+    apr_file_printf(out, "%s %s:%u (%s:%u)\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
+                    s->port, s->defn_name ? s->defn_name : "", s->defn_line_number);
+    dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
+    dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
+    dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
+    if (host->names.allow) {
+        apr_file_printf(out, "  VapiAllow");
+        for (i = 0; i < host->names.allow->nelts; i++) {
+            apr_file_printf(out, " %s", vapi_allow_text(APR_ARRAY_IDX(host->names.allow, i, vapi_allow_t *)));
+        }
+        apr_file_printf(out, "\n");
+    }
+}
+
+static void dump_who(apr_file_t *out, const vapi_endpoint_t *e)
+{
+    int i;
+
+    apr_file_printf(out, "    VapiAuthenticate%s%s", e->authenticate && e->accept_apache ? " apache" : "",
+                    e->authenticate && e->accept_any ? " none" : "");
+    for (i = 0; e->authenticate && i < e->authenticate->nelts; i++) {
+        apr_file_printf(out, " %s", APR_ARRAY_IDX(e->authenticate, i, const char *));
+    }
+    apr_file_printf(out, "%s\n", e->authenticate ? "" : " (not given: every delivery is refused)");
+}
+
+static void dump_tools(apr_file_t *out, const vapi_endpoint_t *e)
+{
+    static const char *const types[] = { "string", "number", "integer", "boolean", "phone" };
+    int i, j;
+
+    for (i = 0; e->tools && i < e->tools->nelts; i++) {
+        const vapi_tool_t *tool = APR_ARRAY_IDX(e->tools, i, vapi_tool_t *);
+        apr_file_printf(out, "    VapiTool %s\n", tool->name);
+        for (j = 0; j < tool->params->nelts; j++) {
+            const vapi_param_t *param = APR_ARRAY_IDX(tool->params, j, vapi_param_t *);
+            apr_file_printf(out, "      VapiParam %s %s%s%s%s\n", param->name, types[param->type], param->required ? " required" : "",
+                            param->choices ? " enum=" : "", param->choices ? apr_array_pstrcat(e->tools->pool, param->choices, ',') : "");
+        }
+    }
+}
+
+static void dump_routes(apr_file_t *out, const vapi_endpoint_t *e)
+{
+    const apr_array_header_t *routes = vapi_endpoint_routes(e);
+    int i;
+
+    for (i = 0; i < routes->nelts; i++) {
+        const vapi_route_t *route = APR_ARRAY_IDX(routes, i, vapi_route_t *);
+        apr_file_printf(out, "    %d. %s -> %s%s%s%s%s%s (%s:%u)\n", i + 1, route->label, route->target, route->when ? " when " : "",
+                        route->when ? vapi_expression_written(route->when) : "", route->plan ? " plan=" : "", route->plan ? route->plan : "",
+                        route->say ? " say=..." : "", route->place.file, route->place.line);
+    }
+}
+
+static void dump_values(apr_file_t *out, const vapi_endpoint_t *e)
+{
+    const apr_array_header_t *hosts = vapi_endpoint_control_hosts(e);
+    const vapi_limits_t *limits = vapi_endpoint_limits(e);
+    static const char *const numbers[] = { "masked", "full", "none" };
+    int i;
+
+    apr_file_printf(out, "    VapiControlHosts");
+    for (i = 0; i < hosts->nelts; i++) {
+        apr_file_printf(out, " %s", vapi_control_host_text(APR_ARRAY_IDX(hosts, i, vapi_control_host_t *)));
+    }
+    apr_file_printf(out, "\n    VapiBudget %.3g  VapiSettle %.3g  VapiControlTimeout %.3g  VapiControlConnectTimeout %.3g  VapiBodyLimit %" APR_OFF_T_FMT "\n",
+                    (double)vapi_endpoint_budget(e) / 1e6, (double)vapi_endpoint_settle(e) / 1e6, (double)vapi_endpoint_control_timeout(e) / 1e6,
+                    (double)vapi_endpoint_connect_timeout(e) / 1e6, vapi_endpoint_body_limit(e));
+    apr_file_printf(out, "    VapiLimit call=%d", limits->call);
+    if (limits->caller) {
+        apr_file_printf(out, " caller=%d/%.3g", limits->caller, (double)limits->caller_window / 1e6);
+    }
+    if (limits->outbound) {
+        apr_file_printf(out, " outbound=%d", limits->outbound);
+    }
+    apr_file_printf(out, "\n    VapiLogNumbers %s%s%s%s%s\n", numbers[vapi_endpoint_log_numbers(e)], e->allow_private == 1 ? "  VapiControlAllowPrivate on" : "",
+                    e->control_token ? "  VapiControlToken set" : "", e->api_key ? "  VapiApiKey set" : "", e->proxy ? "  VapiControlProxy set" : "");
+}
+
+/* A section's directives over those of its server, as far as the start can see them. */
+static const vapi_endpoint_t *effective(const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    vapi_endpoint_t *base = vapi_endpoint_of(e->server->lookup_defaults);
+    return base && base != e ? vapi_config_merge_endpoint(p, base, (void *)e) : e;
+}
+
+/* Is the section worth showing: does it route, or say who may speak to it? */
+static int is_endpoint(const vapi_endpoint_t *e)
+{
+    return e->server && (e->routes || e->tools || (e->authenticate && e->section));
+}
+
+static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *), *e;
+        if (!is_endpoint(section) || section->server != s) {
+            continue;
+        }
+        e = effective(section, p);
+        apr_file_printf(out, "  endpoint %s (%s:%u)\n", section->section ? section->section : "(whole host)", section->place.file, section->place.line);
+        dump_who(out, e);
+        dump_tools(out, e);
+        dump_routes(out, e);
+        dump_values(out, e);
+    }
+}
+
+/* ---- DUMP_VAPI_TOOL ---- */
+
+static json_t *param_json(const vapi_param_t *param)
+{
+    static const char *const types[] = { "string", "number", "integer", "boolean", "string" };
+    json_t *object = json_pack("{s:s}", "type", types[param->type]), *choices;
+    int i;
+
+    if (param->description) {
+        json_object_set_new(object, "description", json_string(param->description));
+    }
+    else if (param->type == VAPI_PARAM_PHONE) {
+        json_object_set_new(object, "description", json_string("A phone number with its country code, such as +14155550100"));
+    }
+    if (param->choices) {
+        choices = json_array();
+        for (i = 0; i < param->choices->nelts; i++) {
+            json_array_append_new(choices, json_string(APR_ARRAY_IDX(param->choices, i, const char *)));
+        }
+        json_object_set_new(object, "enum", choices);
+    }
+    return object;
+}
+
+static json_t *parameters_json(const vapi_tool_t *tool)
+{
+    json_t *properties = json_object(), *required = json_array();
+    int i;
+
+    for (i = 0; i < tool->params->nelts; i++) {
+        const vapi_param_t *param = APR_ARRAY_IDX(tool->params, i, vapi_param_t *);
+        json_object_set_new(properties, param->name, param_json(param));
+        if (param->required) {
+            json_array_append_new(required, json_string(param->name));
+        }
+    }
+    return json_pack("{s:s, s:o, s:o}", "type", "object", "properties", properties, "required", required);
+}
+
+/* ServerName with its scheme and the section's path: what Vapi is to call. */
+static const char *url_of(const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    const server_rec *s = e->server;
+    const char *scheme = s->server_scheme ? s->server_scheme : s->port == 80 ? "http" : "https";
+    int usual = !s->port || s->port == (strcmp(scheme, "https") == 0 ? 443 : 80);
+
+    return apr_pstrcat(p, scheme, "://", s->server_hostname, usual ? "" : apr_psprintf(p, ":%u", s->port), e->section ? e->section : "/", NULL);
+}
+
+/* Vapi must wait longer than our budget, of which a request gets three quarters at most (W69: 20 s unless said). */
+static int timeout_of(const vapi_endpoint_t *e)
+{
+    int seconds = (int)apr_time_sec(vapi_endpoint_budget(e) * 4 / 3 + APR_USEC_PER_SEC - 1);
+    return seconds < 20 ? 20 : seconds;
+}
+
+static json_t *tool_json(const vapi_endpoint_t *e, const vapi_tool_t *tool, apr_pool_t *p)
+{
+    json_t *function = json_pack("{s:s}", "name", tool->name);
+
+    if (tool->description) {
+        json_object_set_new(function, "description", json_string(tool->description));
+    }
+    json_object_set_new(function, "parameters", parameters_json(tool));
+    return json_pack("{s:s, s:b, s:o, s:{s:s, s:i}}", "type", "function", "async", 0, "function", function,
+                     "server", "url", url_of(e, p), "timeoutSeconds", timeout_of(e));
+}
+
+static void dump_tool_json(apr_file_t *out, apr_pool_t *p)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    json_t *tools = json_array(), *shown;
+    char *text;
+    int i, j;
+
+    for (i = 0; i < all->nelts; i++) {
+        const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
+        for (j = 0; section->server && section->tools && j < section->tools->nelts; j++) {
+            json_array_append_new(tools, tool_json(effective(section, p), APR_ARRAY_IDX(section->tools, j, vapi_tool_t *), p));
+        }
+    }
+    shown = json_array_size(tools) == 1 ? json_array_get(tools, 0) : tools;
+    text = json_dumps(shown, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    if (text) {
+        apr_file_printf(out, "%s\n", text);
+        free(text);
+    }
+    json_decref(tools);
+}
+
+void vapi_dump(apr_pool_t *pconf, server_rec *s)
+{
+    apr_file_t *out;
+    server_rec *host;
+
+    if (!ap_exists_config_define("DUMP_VAPI") && !ap_exists_config_define("DUMP_VAPI_TOOL")) {
+        return;
+    }
+    apr_file_open_stdout(&out, pconf);
+    if (ap_exists_config_define("DUMP_VAPI_TOOL")) {
+        dump_tool_json(out, pconf);
+        return;
+    }
+    apr_file_printf(out, "state: %s\n", vapi_global()->provider->name);
+    for (host = s; host; host = host->next) {
+        dump_host(out, host, pconf);
+        dump_sections(out, host, pconf);
+    }
+}

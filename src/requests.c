@@ -1,0 +1,105 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/* The messages that ask for a destination: decided by the same table, answered in the reply, nothing is posted (W25-W29). */
+#include <apr_strings.h>
+
+#include <httpd.h>
+#include <http_log.h>
+
+#include "vapi_clock.h"
+#include "vapi_delivery.h"
+#include "vapi_reply.h"
+
+APLOG_USE_MODULE(vapi_transfer);
+
+#define SAY_NONE "I can't transfer the call right now."
+
+static const char *end_with(vapi_record_t *record, vapi_question_t *q, const char *outcome, const char *reason, const char *error)
+{
+    record->outcome = q->outcome = outcome;
+    record->reason = reason;
+    return error ? vapi_reply_error(error, q->pool) : NULL;
+}
+
+static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, vapi_record_t *record)
+{
+    const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(d->endpoint));
+
+    q->reason = "limited";
+    record->route = q->route = last ? last->label : NULL;
+    return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, SAY_NONE, q));
+}
+
+/* Decides and makes the reply; *given is set when a destination is in it. */
+static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
+{
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    vapi_decision_t decision;
+    const vapi_tool_call_t *call = q->call;
+    const char *error;
+    apr_interval_time_t left;
+    int any_name;
+
+    if (call && (error = vapi_arguments_check(vapi_endpoint_tool(d->endpoint, call->name, &any_name), call, d->pool)) != NULL) {
+        return end_with(record, q, "no-route", "bad-argument", error);
+    }
+    if (vapi_once_is_limited(&d->once, limits->call, d->caller, limits->caller)) {
+        return answer_limited(d, q, record);
+    }
+    vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, q, &decision);
+    if (decision.error) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->once.call), decision.error);
+    }
+    if (!decision.route) {
+        return end_with(record, q, "no-route", decision.reason, SAY_NONE);
+    }
+    record->route = decision.route->label;
+    if (decision.route->is_none) {
+        return end_with(record, q, "answered", decision.reason, vapi_delivery_text(decision.route->result, SAY_NONE, q));
+    }
+    if (vapi_gate_is_shut(&d->once, &left)) {
+        return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
+    }
+    if (vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window) != 1) {
+        return answer_limited(d, q, record);
+    }
+    *given = 1;
+    record->destination = decision.route->target;
+    record->dialled = decision.dialled.dialled;
+    end_with(record, q, "answered", NULL, NULL);
+    return vapi_reply_json(decision.dialled.body, d->pool);
+}
+
+const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
+{
+    const vapi_tool_call_t *call = d->message->tool_calls->nelts ? &APR_ARRAY_IDX(d->message->tool_calls, 0, vapi_tool_call_t) : NULL;
+    const char *id = call && call->id && form != VAPI_FORM_ASSISTANT_REQUEST ? call->id : "", *reply = NULL;
+    vapi_once_verdict verdict;
+    vapi_question_t q;
+    vapi_record_t record;
+    vapi_hold_t hold;
+    int changed, given = 0;
+
+    vapi_delivery_limit(d, form == VAPI_FORM_ASSISTANT_REQUEST ? apr_time_from_sec(6) : apr_time_from_sec(5));
+    if (!*id && form != VAPI_FORM_ASSISTANT_REQUEST) {
+        id = d->message->timestamp;
+    }
+    vapi_delivery_question(d, call, &q);
+    vapi_delivery_record(d, &q, &record);
+    verdict = vapi_once_claim(&d->once, d->message->type_name, id, call ? call->fingerprint : 0, &hold, &reply, &changed);
+    if (verdict == VAPI_ONCE_MINE) {
+        record.attempt = q.attempt = vapi_once_attempts(&d->once);
+        reply = decide(d, form, &q, &record, &given);
+        vapi_once_settle(&d->once, &hold, reply);
+        if (form != VAPI_FORM_ASSISTANT_REQUEST && strcmp(record.outcome, "limited") != 0) {
+            vapi_once_add_attempt(&d->once);
+        }
+    }
+    else if (verdict == VAPI_ONCE_SEEN) {
+        record.outcome = "duplicate";
+    }
+    else {
+        reply = end_with(&record, &q, verdict == VAPI_ONCE_ERROR ? "failed" : "duplicate", "busy", SAY_NONE);
+    }
+    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &record);
+    return reply;
+}

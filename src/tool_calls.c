@@ -1,0 +1,448 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/*
+ * tool-calls (and the legacy function-call): each tool call is claimed, decided, transferred, settled and answered by
+ * itself; one of them at most moves the call.
+ *
+ * The order is the promise: claim (nobody else works on it) - decide - gate (the call is not moving) - commit (from here on a
+ * death counts as "perhaps done") - POST - settle (duplicates get this answer).
+ */
+#include <apr_strings.h>
+
+#include <httpd.h>
+#include <http_log.h>
+
+#include "vapi_clock.h"
+#include "vapi_delivery.h"
+#include "vapi_reply.h"
+#include "vapi_shared.h"
+
+APLOG_USE_MODULE(vapi_transfer);
+
+#define SAY_DONE     "The call is being transferred."
+#define SAY_NONE     "I can't transfer the call right now."
+#define SAY_FAILURE  "I'm sorry, I can't transfer the call right now."
+#define SAY_UNKNOWN  "The transfer may be under way."
+#define POST_RESERVE apr_time_from_sec(2)      /* what the control POST always keeps, or half of a budget under twice that */
+
+/** One tool call on its way. */
+typedef struct work_t {
+    vapi_delivery_t *d;
+    const vapi_tool_call_t *call;
+    vapi_question_t q;
+    vapi_decision_t decision;
+    vapi_hold_t hold;
+    vapi_gate_t gate;
+    int decided;                       /* the table was asked: this is an attempt */
+    int gated, counted, committed;     /* what must be given back or closed in the end */
+    int place;                         /* among the outbound requests, -1: none taken */
+    vapi_move_t move;                  /* how the control API is reached, once its URL is known */
+    vapi_http_profile_t profile;
+    vapi_record_t record;
+    const char *answer;                /* {"result":...} or {"error":...} */
+} work_t;
+
+static const char *end_with(work_t *w, const char *outcome, const char *reason, int is_error, const char *text)
+{
+    w->q.outcome = w->record.outcome = outcome;
+    if (reason) {
+        w->q.reason = w->record.reason = reason;
+    }
+    w->answer = vapi_reply_answer(is_error, text, w->d->pool);
+    return w->answer;
+}
+
+/* ---- how the control API is reached ---- */
+
+/* Asks Vapi for the URL where the payload has none and the administrator gave a key; leaves the POST its share of the time. */
+static const char *ask_url(work_t *w, const char **why)
+{
+    const vapi_delivery_t *d = w->d;
+    apr_interval_time_t left = vapi_clock_left(d->deadline);
+    vapi_move_t how = w->move;
+    vapi_http_profile_t api = w->profile;
+
+    how.deadline = d->deadline - (left < 2 * POST_RESERVE ? left / 2 : POST_RESERVE);
+    how.profile = &api;
+    api.allow_private = 1;    /* the host is the administrator's own choice */
+    return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->once.call, why, d->pool);
+}
+
+/* Fills w->move; 0 with the answer made when there is no URL that may be called. */
+static int find_control_url(work_t *w)
+{
+    vapi_delivery_t *d = w->d;
+    const char *url = vapi_message_control_url(d->message), *host, *why = NULL;
+
+    if (w->move.url) {
+        return 1;
+    }
+    if (!url && d->endpoint->api_key && *d->once.call) {
+        url = ask_url(w, &why);
+    }
+    if (!url) {
+        vapi_delivery_warn_once(d, "the payload has no control URL (is monitorPlan.controlEnabled false?)");
+        w->record.what = why;
+        end_with(w, "failed", "no-control-url", 1, "The call cannot be transferred: it has no control URL.");
+        return 0;
+    }
+    why = vapi_control_url_check(url, vapi_endpoint_control_hosts(d->endpoint), &host, d->pool);
+    if (why) {
+        w->record.what = apr_psprintf(d->pool, "%s: %s", why, host);
+        end_with(w, "failed", "not-allowed", 1, "The call cannot be transferred: its control URL is not allowed.");
+        return 0;
+    }
+    w->move.url = url;
+    return 1;
+}
+
+static void prepare_move(work_t *w)
+{
+    const vapi_endpoint_t *e = w->d->endpoint;
+
+    vapi_endpoint_profile(e, &w->profile);
+    w->move.profile = &w->profile;
+    w->move.token = e->control_token;
+    w->move.timeout = vapi_endpoint_control_timeout(e);
+    w->move.connect_timeout = vapi_endpoint_connect_timeout(e);
+    w->move.deadline = w->d->deadline;
+}
+
+/* ---- limits and the gate ---- */
+
+static void answer_limited(work_t *w)
+{
+    const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(w->d->endpoint));
+
+    w->record.route = last ? last->label : NULL;
+    w->q.route = w->record.route;
+    w->q.reason = "limited";
+    if (last) {
+        end_with(w, "limited", "limited", 0, vapi_delivery_text(last->result, SAY_NONE, &w->q));
+    }
+    else {
+        end_with(w, "limited", "limited", 1, "No more transfers of this call are possible now.");
+    }
+}
+
+static void answer_moving(work_t *w, apr_interval_time_t left)
+{
+    int seconds = (int)apr_time_sec(left + APR_USEC_PER_SEC - 1);
+
+    end_with(w, "limited", "busy", 1, apr_psprintf(w->d->pool, "A transfer of this call is under way. If the caller is still here, ask again in %d second%s.",
+                                                   seconds, seconds == 1 ? "" : "s"));
+}
+
+/* Everything that must be had before something is sent, each only once for a tool call; 0 with the answer made when it cannot be had. */
+static int may_send(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    apr_interval_time_t settle = vapi_endpoint_settle(d->endpoint);
+
+    if (w->committed) {
+        return 1;
+    }
+    if (d->moved) {
+        answer_moving(w, settle);
+        return 0;
+    }
+    vapi_gate_enter(&d->once, settle, &w->gate);
+    w->gated = w->gate.verdict == VAPI_GATE_OPEN;
+    if (w->gate.verdict == VAPI_GATE_MOVING) {
+        answer_moving(w, w->gate.left);
+        return 0;
+    }
+    w->counted = w->gated ? vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window) : -1;
+    if (w->counted == 0) {
+        answer_limited(w);
+        return 0;
+    }
+    if (limits->outbound && w->counted == 1 && (w->place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
+        answer_limited(w);
+        return 0;
+    }
+    if (w->counted < 0) {
+        end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
+        return 0;
+    }
+    if (!find_control_url(w)) {
+        return 0;
+    }
+    w->committed = vapi_once_commit(&d->once, &w->hold, vapi_reply_answer(1, SAY_UNKNOWN, d->pool))
+                   && vapi_gate_commit(&d->once, &w->gate, settle, d->transfers);
+    if (!w->committed) {
+        end_with(w, "failed", "timeout", 1, "The transfer took too long to prepare. Ask again.");
+    }
+    return w->committed;
+}
+
+/* ---- the transfer ---- */
+
+/* What Vapi is known to drop or ignore with this target (W45): said once, the administrator's table still decides. */
+static void warn_of_target(const work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const char *provider = vapi_message_provider(d->message);
+
+    if (w->decision.dialled.kind == VAPI_TARGET_SIP && strcmp(vapi_message_transport(d->message), "pstn") == 0) {
+        vapi_delivery_warn_once(d, "a SIP destination is used for a call over pstn, which Vapi drops");
+    }
+    if (w->decision.dialled.is_own_line) {
+        vapi_delivery_warn_once(d, "a destination is the line that the caller dialled: the call comes straight back");
+    }
+    if (w->decision.plan && vapi_plan_is_classic_warm(w->decision.plan) && *provider && strcmp(provider, "twilio") != 0) {
+        vapi_delivery_warn_once(d, "a warm transfer plan is used on a provider other than Twilio, which does not have it");
+    }
+}
+
+/* Sends what was decided. 1: this is the end of it; 0: Vapi refused, another route may be asked. */
+static int send_transfer(work_t *w)
+{
+    vapi_delivery_t *d = w->d;
+    vapi_moved_t moved;
+
+    warn_of_target(w);
+    w->move.body = vapi_reply_json(w->decision.dialled.body, d->pool);
+    w->move.body_len = strlen(w->move.body);
+    vapi_transfer_move(vapi_child_http(d->global->child), &w->move, &moved, d->pool);
+    w->record.control_status = moved.status;
+    w->record.control_time = (w->record.control_time < 0 ? 0 : w->record.control_time) + moved.took;
+    w->record.dialled = w->decision.dialled.dialled;
+    w->record.what = moved.what;
+    switch (moved.outcome) {
+    case VAPI_MOVE_ACCEPTED:
+        d->moved = 1;
+        w->q.outcome = w->decision.dialled.is_handoff ? "handed-off" : "transferred";
+        end_with(w, w->q.outcome, NULL, 0, vapi_delivery_text(w->decision.route->result, SAY_DONE, &w->q));
+        w->record.reason = NULL;
+        return 1;
+    case VAPI_MOVE_UNKNOWN:
+        d->moved = 1;
+        end_with(w, "unknown", moved.reason, 1, SAY_UNKNOWN);
+        return 1;
+    case VAPI_MOVE_FAILED:
+        end_with(w, "failed", moved.reason, 1, strcmp(moved.reason, "call-gone") == 0 ? "The transfer failed: the call is not there any more."
+                                                                                      : "The transfer failed. It is not possible right now.");
+        return 1;
+    case VAPI_MOVE_REFUSED:
+        w->q.reason = moved.reason;
+        end_with(w, "refused", moved.reason, 1, "The transfer was refused. It is not possible right now.");
+        break;
+    }
+    return 0;
+}
+
+/* Asks the table, sends, and asks the routes behind where Vapi refuses. */
+static void route_and_send(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const apr_array_header_t *table = vapi_endpoint_routes(d->endpoint);
+    int from = 0;
+
+    w->decided = 1;
+    for (;;) {
+        vapi_route_decide(table, from, &d->host->names, VAPI_FORM_CONTROL, &w->q, &w->decision);
+        if (w->decision.error) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->once.call), w->decision.error);
+        }
+        if (!w->decision.route) {
+            if (!w->answer) {
+                end_with(w, "no-route", w->decision.reason, 1, "No destination is available for this transfer right now.");
+            }
+            return;
+        }
+        w->record.route = w->decision.route->label;
+        w->record.destination = w->decision.route->is_none ? NULL : w->decision.route->target;
+        if (w->decision.route->is_none) {
+            end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(w->decision.route->result, SAY_NONE, &w->q));
+            return;
+        }
+        if (!may_send(w) || send_transfer(w)) {
+            return;
+        }
+        from = w->decision.index + 1;
+    }
+}
+
+/* ---- one tool call ---- */
+
+/* Things that need no table: 1 when the answer is made. */
+static int is_answered_early(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    int any_name;
+    const vapi_tool_t *tool = vapi_endpoint_tool(d->endpoint, w->call->name, &any_name);
+    const char *error;
+
+    if (!tool && !any_name) {
+        end_with(w, "no-route", "bad-argument", 1, "unknown tool");
+        return 1;
+    }
+    if ((error = vapi_arguments_check(tool, w->call, d->pool)) != NULL) {
+        end_with(w, "no-route", "bad-argument", 1, error);
+        return 1;
+    }
+    if (vapi_once_is_limited(&d->once, limits->call, d->caller, limits->caller)) {
+        answer_limited(w);
+        return 1;
+    }
+    return 0;
+}
+
+/* Vapi ignores the reply of an async tool (W23): the caller hears of a failure over the control URL, or not at all. */
+static void say_failure(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const vapi_endpoint_t *e = d->endpoint;
+    const char *outcome = w->record.outcome;
+    int failed = strcmp(outcome, "failed") == 0 || strcmp(outcome, "refused") == 0 || strcmp(outcome, "no-route") == 0;
+
+    if (!failed || !w->call->is_async || e->failure_silent || d->moved) {
+        return;
+    }
+    if (!w->move.url) {
+        const char *url = vapi_message_control_url(d->message);
+        if (!url || vapi_control_url_check(url, vapi_endpoint_control_hosts(e), NULL, d->pool)) {
+            return;
+        }
+        w->move.url = url;
+    }
+    vapi_transfer_say(vapi_child_http(d->global->child), &w->move, vapi_delivery_text(e->failure_say, SAY_FAILURE, &w->q), d->pool);
+}
+
+/* Gives back and records, in the order that keeps the promise if this process dies between two of them. */
+static void settle(work_t *w)
+{
+    vapi_delivery_t *d = w->d;
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    int moved = w->committed && (strcmp(w->record.outcome, "unknown") == 0 || strcmp(w->record.outcome, "transferred") == 0
+                                 || strcmp(w->record.outcome, "handed-off") == 0);
+
+    vapi_once_settle(&d->once, &w->hold, w->answer);
+    if (w->gated) {
+        vapi_gate_leave(&d->once, &w->gate, moved, vapi_endpoint_settle(d->endpoint), d->transfers);
+    }
+    if (w->counted == 1 && !moved) {
+        vapi_once_uncount_transfer(&d->once, d->caller, limits->caller, limits->caller_window);
+    }
+    if (w->place >= 0) {
+        vapi_shared_leave(d->global->shared, w->place);
+    }
+    if (w->decided && strcmp(w->record.outcome, "limited") != 0) {
+        vapi_once_add_attempt(&d->once);
+    }
+}
+
+/* A delivery that was seen before, or cannot be claimed: nothing is done again. */
+static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const char *reply, int changed)
+{
+    vapi_delivery_t *d = w->d;
+
+    w->record.attempt = -1;
+    switch (verdict) {
+    case VAPI_ONCE_SEEN:
+        if (changed) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a tool call came again with other arguments; it gets the answer of the first",
+                          vapi_log_id(d->once.call));
+        }
+        w->record.outcome = "duplicate";
+        w->answer = reply;
+        break;
+    case VAPI_ONCE_STILL_WORKING:
+        end_with(w, "duplicate", NULL, 1, "This transfer is already in progress.");
+        break;
+    default:
+        end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, d->r, "vapi: call=%s the state store has no room or cannot be reached: nothing was transferred",
+                      vapi_log_id(d->once.call));
+    }
+    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
+    return w->answer;
+}
+
+static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, const char *id)
+{
+    work_t *w = apr_pcalloc(d->pool, sizeof(*w));
+    vapi_once_verdict verdict;
+    const char *reply = NULL;
+    int changed;
+
+    w->d = d;
+    w->call = call;
+    w->place = -1;
+    vapi_delivery_question(d, call, &w->q);
+    vapi_delivery_record(d, &w->q, &w->record);
+    prepare_move(w);
+    verdict = vapi_once_claim(&d->once, d->message->type == VAPI_MESSAGE_FUNCTION_CALL ? "function-call" : "tool-calls", id, call->fingerprint,
+                              &w->hold, &reply, &changed);
+    if (verdict != VAPI_ONCE_MINE) {
+        return answer_unclaimed(w, verdict, reply, changed);
+    }
+    w->record.attempt = w->q.attempt = vapi_once_attempts(&d->once);
+    if (!is_answered_early(w)) {
+        route_and_send(w);
+    }
+    settle(w);
+    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
+    say_failure(w);
+    return w->answer;
+}
+
+/* The same id twice in one delivery is answered twice and done once: the first answer is taken. */
+static const char *answered_before(const apr_array_header_t *calls, const char *const *answers, int i)
+{
+    const char *id = APR_ARRAY_IDX(calls, i, vapi_tool_call_t).id;
+    int j;
+
+    for (j = 0; j < i; j++) {
+        const char *other = APR_ARRAY_IDX(calls, j, vapi_tool_call_t).id;
+        if (other && strcmp(other, id) == 0) {
+            return answers[j];
+        }
+    }
+    return NULL;
+}
+
+/* The tool's own time-out, three quarters of it: the reply must be there before Vapi stops waiting (W69). */
+static void limit_by_tools(vapi_delivery_t *d)
+{
+    int i;
+
+    for (i = 0; i < d->message->tool_calls->nelts; i++) {
+        apr_interval_time_t timeout = APR_ARRAY_IDX(d->message->tool_calls, i, vapi_tool_call_t).server_timeout;
+        if (timeout > 0) {
+            vapi_delivery_limit(d, timeout / 4 * 3);
+        }
+    }
+}
+
+const char *vapi_tool_calls_answer(vapi_delivery_t *d)
+{
+    const apr_array_header_t *calls = d->message->tool_calls;
+    const char **answers = apr_pcalloc(d->pool, ((apr_size_t)calls->nelts + 1) * sizeof(*answers));
+    int i, nameless = 0;
+
+    limit_by_tools(d);
+    if (vapi_message_delegates_call_control(d->message)) {
+        vapi_delivery_warn_once(d, "serverMessages holds phone-call-control, which hands transfer and hang-up to this server and breaks Vapi's own");
+    }
+    if (d->message->type == VAPI_MESSAGE_FUNCTION_CALL && calls->nelts) {
+        return answer_one(d, &APR_ARRAY_IDX(calls, 0, vapi_tool_call_t), d->message->timestamp);
+    }
+    for (i = 0; i < calls->nelts; i++) {
+        const vapi_tool_call_t *call = &APR_ARRAY_IDX(calls, i, vapi_tool_call_t);
+        if (!call->id || !*call->id) {
+            nameless++;
+            continue;
+        }
+        answers[i] = answered_before(calls, answers, i);
+        if (!answers[i]) {
+            answers[i] = answer_one(d, call, call->id);
+        }
+    }
+    if (nameless || !calls->nelts) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %d tool calls have no id and cannot be answered", vapi_log_id(d->once.call), nameless);
+    }
+    return vapi_reply_results(calls, answers, d->pool);
+}
