@@ -32,6 +32,12 @@ typedef struct vapi_child_t vapi_child_t;
 apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pchild);
 vapi_http_t *vapi_child_http(vapi_child_t *child);
 
+/**
+ * The one profile of this child that says what `wanted` says: connections are kept by its address, and sections are merged anew for every request.
+ * The strings of `wanted` must be the configuration's.
+ */
+const vapi_http_profile_t *vapi_child_profile(vapi_child_t *child, const vapi_http_profile_t *wanted);
+
 /** 1 the first time that this process meets `what` (a constant) at this assistant, then 0. Safe between threads; remembers a bounded number. */
 int vapi_child_first_time(vapi_child_t *child, const char *what, const char *assistant);
 

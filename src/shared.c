@@ -87,6 +87,7 @@ struct vapi_child_t {
     apr_thread_mutex_t *lock;     /* guards the rest */
     apr_pool_t *pool;
     apr_hash_t *met;              /* "what assistant" -> itself */
+    apr_array_header_t *profiles; /* vapi_http_profile_t *, one for each way to reach servers that the configuration has */
 };
 
 apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pchild)
@@ -102,6 +103,7 @@ apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pch
     }
     if (rv == APR_SUCCESS) {
         child->met = apr_hash_make(child->pool);
+        child->profiles = apr_array_make(child->pool, 4, sizeof(vapi_http_profile_t *));
         *out = child;
     }
     return rv;
@@ -110,6 +112,38 @@ apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pch
 vapi_http_t *vapi_child_http(vapi_child_t *child)
 {
     return child->http;
+}
+
+static int same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static const vapi_http_profile_t *find_profile(const vapi_child_t *child, const vapi_http_profile_t *wanted)
+{
+    int i;
+
+    for (i = 0; i < child->profiles->nelts; i++) {
+        const vapi_http_profile_t *profile = APR_ARRAY_IDX(child->profiles, i, vapi_http_profile_t *);
+        if (profile->allow_private == wanted->allow_private && profile->allow_plain == wanted->allow_plain
+            && same_text(profile->ca_file, wanted->ca_file) && same_text(profile->proxy, wanted->proxy)) {
+            return profile;
+        }
+    }
+    return NULL;
+}
+
+const vapi_http_profile_t *vapi_child_profile(vapi_child_t *child, const vapi_http_profile_t *wanted)
+{
+    const vapi_http_profile_t *profile;
+
+    apr_thread_mutex_lock(child->lock);
+    profile = find_profile(child, wanted);
+    if (!profile) {
+        profile = APR_ARRAY_PUSH(child->profiles, vapi_http_profile_t *) = apr_pmemdup(child->pool, wanted, sizeof(*wanted));
+    }
+    apr_thread_mutex_unlock(child->lock);
+    return profile;
 }
 
 int vapi_child_first_time(vapi_child_t *child, const char *what, const char *assistant)

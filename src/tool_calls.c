@@ -36,7 +36,6 @@ typedef struct work_t {
     int gated, counted, committed;     /* what must be given back or closed in the end */
     int place;                         /* among the outbound requests, -1: none taken */
     vapi_move_t move;                  /* how the control API is reached, once its URL is known */
-    vapi_http_profile_t profile;
     vapi_record_t record;
     const char *answer;                /* {"result":...} or {"error":...} */
 } work_t;
@@ -59,11 +58,11 @@ static const char *ask_url(work_t *w, const char **why)
     const vapi_delivery_t *d = w->d;
     apr_interval_time_t left = vapi_clock_left(d->deadline);
     vapi_move_t how = w->move;
-    vapi_http_profile_t api = w->profile;
+    vapi_http_profile_t api = *w->move.profile;
 
     how.deadline = d->deadline - (left < 2 * POST_RESERVE ? left / 2 : POST_RESERVE);
-    how.profile = &api;
     api.allow_private = 1;    /* the host is the administrator's own choice */
+    how.profile = vapi_child_profile(d->global->child, &api);
     return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->once.call, why, d->pool);
 }
 
@@ -98,9 +97,10 @@ static int find_control_url(work_t *w)
 static void prepare_move(work_t *w)
 {
     const vapi_endpoint_t *e = w->d->endpoint;
+    vapi_http_profile_t profile;
 
-    vapi_endpoint_profile(e, &w->profile);
-    w->move.profile = &w->profile;
+    vapi_endpoint_profile(e, &profile);
+    w->move.profile = vapi_child_profile(w->d->global->child, &profile);
     w->move.token = e->control_token;
     w->move.timeout = vapi_endpoint_control_timeout(e);
     w->move.connect_timeout = vapi_endpoint_connect_timeout(e);
