@@ -70,15 +70,13 @@ static vapi_move_outcome ended(vapi_move_outcome outcome, const char *as, const 
     return outcome;
 }
 
-static const char *late_or_failed(const vapi_http_answer_t *answer)
-{
-    return answer->timed_out ? "timeout" : "failed";
-}
+/* The reasons are a fixed list. `timeout` is said wherever no answer could be had; libcurl's own words in the log tell the cases apart. */
+#define NO_ANSWER "timeout"
 
 static vapi_move_outcome classify_2xx(const vapi_http_answer_t *answer, const char **reason)
 {
     if (answer->end == VAPI_HTTP_BROKEN) {
-        return ended(VAPI_MOVE_UNKNOWN, late_or_failed(answer), reason);
+        return ended(VAPI_MOVE_UNKNOWN, NO_ANSWER, reason);
     }
     if (!answer->cut && tells_an_error(answer)) {
         return ended(VAPI_MOVE_REFUSED, "refused", reason);
@@ -117,11 +115,11 @@ static vapi_move_outcome classify_5xx(const vapi_http_answer_t *answer, const ch
             *again = 1;
             return ended(VAPI_MOVE_FAILED, "refused", reason);
         }
-        return ended(VAPI_MOVE_UNKNOWN, "failed", reason);
+        return ended(VAPI_MOVE_UNKNOWN, NO_ANSWER, reason);
     case 504:
         return ended(VAPI_MOVE_UNKNOWN, "timeout", reason);
     default:    /* 502, and what gateways of their own invention say (520 to 526): who knows what lies behind them */
-        return ended(VAPI_MOVE_UNKNOWN, "failed", reason);
+        return ended(VAPI_MOVE_UNKNOWN, NO_ANSWER, reason);
     }
 }
 
@@ -131,7 +129,7 @@ vapi_move_outcome vapi_transfer_classify(const vapi_http_answer_t *answer, const
     if (answer->end == VAPI_HTTP_NOT_SENT) {
         /* An address that is not allowed will not be allowed the second time. */
         *again = !answer->address_refused;
-        return ended(VAPI_MOVE_FAILED, answer->address_refused ? "not-allowed" : late_or_failed(answer), reason);
+        return ended(VAPI_MOVE_FAILED, answer->address_refused ? "not-allowed" : NO_ANSWER, reason);
     }
     /* A status that came before the rest broke counts: Vapi had decided. */
     switch (answer->status / 100) {
@@ -144,7 +142,7 @@ vapi_move_outcome vapi_transfer_classify(const vapi_http_answer_t *answer, const
     case 5:
         return classify_5xx(answer, reason, again);
     default:
-        return ended(VAPI_MOVE_UNKNOWN, late_or_failed(answer), reason);
+        return ended(VAPI_MOVE_UNKNOWN, NO_ANSWER, reason);
     }
 }
 

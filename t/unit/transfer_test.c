@@ -323,23 +323,23 @@ static const answer_case answer_cases[] = {
 
     { VAPI_HTTP_ANSWERED, 429, WHOLE, "", FAILED, 1, "limited" },
     { VAPI_HTTP_ANSWERED, 503, RETRY_AFTER, "", FAILED, 1, "refused" },
-    { VAPI_HTTP_NOT_SENT, 0, WHOLE, "", FAILED, 1, "failed" },
+    { VAPI_HTTP_NOT_SENT, 0, WHOLE, "", FAILED, 1, "timeout" },
     { VAPI_HTTP_NOT_SENT, 0, TIMED_OUT, "", FAILED, 1, "timeout" },
     { VAPI_HTTP_NOT_SENT, 0, ADDRESS, "", FAILED, 0, "not-allowed" },
 
     { VAPI_HTTP_ANSWERED, 408, WHOLE, "", UNKNOWN, 0, "timeout" },
-    { VAPI_HTTP_ANSWERED, 502, WHOLE, "", UNKNOWN, 0, "failed" },
-    { VAPI_HTTP_ANSWERED, 503, WHOLE, "", UNKNOWN, 0, "failed" },
+    { VAPI_HTTP_ANSWERED, 502, WHOLE, "", UNKNOWN, 0, "timeout" },
+    { VAPI_HTTP_ANSWERED, 503, WHOLE, "", UNKNOWN, 0, "timeout" },
     { VAPI_HTTP_ANSWERED, 504, WHOLE, "", UNKNOWN, 0, "timeout" },
-    { VAPI_HTTP_ANSWERED, 520, WHOLE, "", UNKNOWN, 0, "failed" },
+    { VAPI_HTTP_ANSWERED, 520, WHOLE, "", UNKNOWN, 0, "timeout" },
     { VAPI_HTTP_BROKEN, 0, TIMED_OUT, "", UNKNOWN, 0, "timeout" },
-    { VAPI_HTTP_BROKEN, 0, WHOLE, "", UNKNOWN, 0, "failed" },
-    { VAPI_HTTP_BROKEN, 100, WHOLE, "", UNKNOWN, 0, "failed" },
+    { VAPI_HTTP_BROKEN, 0, WHOLE, "", UNKNOWN, 0, "timeout" },
+    { VAPI_HTTP_BROKEN, 100, WHOLE, "", UNKNOWN, 0, "timeout" },
     { VAPI_HTTP_BROKEN, 200, TIMED_OUT, "", UNKNOWN, 0, "timeout" },
-    { VAPI_HTTP_BROKEN, 200, WHOLE, "{\"error\":\"x\"}", UNKNOWN, 0, "failed" },
-    { VAPI_HTTP_ANSWERED, 101, WHOLE, "", UNKNOWN, 0, "failed" },
-    { VAPI_HTTP_ANSWERED, 600, WHOLE, "", UNKNOWN, 0, "failed" },
-    { VAPI_HTTP_ANSWERED, 999, WHOLE, "", UNKNOWN, 0, "failed" },
+    { VAPI_HTTP_BROKEN, 200, WHOLE, "{\"error\":\"x\"}", UNKNOWN, 0, "timeout" },
+    { VAPI_HTTP_ANSWERED, 101, WHOLE, "", UNKNOWN, 0, "timeout" },
+    { VAPI_HTTP_ANSWERED, 600, WHOLE, "", UNKNOWN, 0, "timeout" },
+    { VAPI_HTTP_ANSWERED, 999, WHOLE, "", UNKNOWN, 0, "timeout" },
 
     /* the status came, the body broke */
     { VAPI_HTTP_BROKEN, 400, TIMED_OUT, "", REFUSED, 0, "refused" },
@@ -347,7 +347,7 @@ static const answer_case answer_cases[] = {
     { VAPI_HTTP_BROKEN, 429, WHOLE, "", FAILED, 1, "limited" },
     { VAPI_HTTP_BROKEN, 500, TIMED_OUT, "", FAILED, 0, "refused" },
     { VAPI_HTTP_BROKEN, 503, RETRY_AFTER, "", FAILED, 1, "refused" },
-    { VAPI_HTTP_BROKEN, 502, WHOLE, "", UNKNOWN, 0, "failed" },
+    { VAPI_HTTP_BROKEN, 502, WHOLE, "", UNKNOWN, 0, "timeout" },
 };
 
 static void test_classification(void **state)
