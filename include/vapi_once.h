@@ -71,12 +71,10 @@ void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved
 /** A message shows `transfers` transfers of which the last failed: opens a gate that was shut before that one. */
 void vapi_gate_came_back(const vapi_once_t *once, int transfers);
 
-/** Earlier decided tool calls of this call; and one more. */
-int vapi_once_attempts(const vapi_once_t *once);
-void vapi_once_add_attempt(const vapi_once_t *once);
-
-/** 1 when the call, or with caller_limit > 0 the caller, has had all the transfers it may have. */
-int vapi_once_is_limited(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit);
+/** Counts this tool call as decided. @return how many of this call were before */
+int vapi_once_begin_attempt(const vapi_once_t *once);
+/** Takes that back: it was not decided after all. */
+void vapi_once_drop_attempt(const vapi_once_t *once);
 
 /** Counts a transfer of this call and, with caller_limit > 0, of this caller. @return 1 counted, 0 a limit is reached (nothing counted), -1 the store cannot say */
 int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit, apr_interval_time_t caller_window);

@@ -200,7 +200,8 @@ static int has_child(const ap_directive_t *dir, const char *name)
     return 0;
 }
 
-/* Might this section too apply to what `path` serves? Plain prefixes can be told; patterns and directories cannot, and count as yes. */
+/* Might this section too apply to what `path` serves? Plain prefixes can be told; patterns and directories cannot, and count as yes.
+ * Like httpd, a prefix ends where a segment of the path does. */
 static int may_cover(const ap_directive_t *section, const char *path)
 {
     const char *args = section->args;
@@ -212,7 +213,7 @@ static int may_cover(const ap_directive_t *section, const char *path)
     args += *args == '"';
     len = strcspn(args, "\">");
     path += *path == '"';
-    return strncmp(args, path, len) == 0;
+    return strncmp(args, path, len) == 0 && (!len || args[len - 1] == '/' || !path[len] || strchr("/\">", path[len]));
 }
 
 /* Is there a section at this level that covers the path and says who may speak to it? */

@@ -398,12 +398,12 @@ static void gather(signed_t *all, const vapi_credential_t *c, const vapi_auth_de
     }
 }
 
-/* The digest under one key. @return whether OpenSSL made it */
-static int sign(unsigned char *digest, const vapi_credential_t *c, EVP_PKEY *key, const signed_t *all)
+/* The digest under one secret. @return whether OpenSSL made it */
+static int sign(unsigned char *digest, const vapi_credential_t *c, const EVP_MD_CTX *signer, const signed_t *all)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t len = DIGEST_MAX;
-    int i, done = ctx && EVP_DigestSignInit(ctx, NULL, c->md, NULL, key) == 1;
+    int i, done = ctx && EVP_MD_CTX_copy_ex(ctx, signer) == 1;
 
     for (i = 0; i < c->parts->nelts && done; i++) {
         const part_t *part = &APR_ARRAY_IDX(c->parts, i, part_t);
@@ -427,9 +427,9 @@ vapi_auth vapi_credential_check_body(const vapi_credential_t *c, const vapi_auth
     }
     gather(&all, c, d, p);
     put(&all, PART_BODY, body, len);
-    for (i = 0; i < c->keys->nelts; i++) {
+    for (i = 0; i < c->signers->nelts; i++) {
         unsigned char digest[DIGEST_MAX];
-        int made = sign(digest, c, APR_ARRAY_IDX(c->keys, i, EVP_PKEY *), &all);
+        int made = sign(digest, c, APR_ARRAY_IDX(c->signers, i, EVP_MD_CTX *), &all);
 
         for (j = 0; j < found.count && made; j++) {
             matches |= CRYPTO_memcmp(digest, found.bytes[j], c->digest_len) == 0;

@@ -31,7 +31,7 @@ struct vapi_credential_t {
     apr_array_header_t *fingerprints;      /* bearer: fingerprint_t */
     int has_scheme;                        /* bearer: `Bearer ` stands before the secret */
 
-    apr_array_header_t *keys;              /* hmac: EVP_PKEY * */
+    apr_array_header_t *signers;           /* hmac: EVP_MD_CTX *, one a secret, ready to be copied; only ever read */
     const EVP_MD *md;
     apr_size_t digest_len;
     const char *preset, *algorithm;        /* as shown; preset NULL: none */

@@ -72,7 +72,7 @@ static const char *take_header(const char **out, const char *key, const char *na
         s++;
     }
     if (s == name || *s) {
-        return apr_pstrcat(p, key, ": this is no name of an HTTP header", NULL);
+        return apr_psprintf(p, "%s: '%.40s' is no name of an HTTP header", key, name);
     }
     *out = apr_pstrdup(p, name);
     return NULL;
@@ -119,7 +119,7 @@ static const char *read_parts(vapi_credential_t *c, apr_pool_t *p)
             break;
         }
         if (!close) {
-            return "payload: a { lacks its }";
+            return apr_psprintf(p, "payload: '%.80s': a { lacks its }", c->payload);
         }
         error = add_placeholder(c, apr_pstrmemdup(p, s + 1, (apr_size_t)(close - s - 1)), p);
         if (error) {
@@ -187,21 +187,26 @@ static const char *make_url(vapi_credential_t *c, const vapi_words_t *words, apr
     return NULL;
 }
 
-static apr_status_t free_key(void *key)
+static apr_status_t free_signer(void *signer)
 {
-    EVP_PKEY_free(key);
+    EVP_MD_CTX_free(signer);
     return APR_SUCCESS;
 }
 
+/* Made ready once: a delivery copies it, which costs half of what setting up an HMAC does. */
 static const char *add_key(vapi_credential_t *c, const unsigned char *bytes, apr_size_t len, apr_pool_t *p)
 {
     EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_HMAC, NULL, bytes, len);
+    EVP_MD_CTX *signer = EVP_MD_CTX_new();
+    int made = key && signer && EVP_DigestSignInit(signer, NULL, c->md, NULL, key) == 1;
 
-    if (!key) {
+    EVP_PKEY_free(key);    /* the signer holds it */
+    if (!made) {
+        EVP_MD_CTX_free(signer);
         return "secret: OpenSSL makes no key of it";
     }
-    apr_pool_cleanup_register(p, key, free_key, apr_pool_cleanup_null);
-    APR_ARRAY_PUSH(c->keys, EVP_PKEY *) = key;
+    apr_pool_cleanup_register(p, signer, free_signer, apr_pool_cleanup_null);
+    APR_ARRAY_PUSH(c->signers, EVP_MD_CTX *) = signer;
     return NULL;
 }
 
@@ -236,7 +241,7 @@ static const char *make_secrets(vapi_credential_t *c, const vapi_words_t *words,
 {
     int i, found = 0;
 
-    c->keys = apr_array_make(p, 2, sizeof(EVP_PKEY *));
+    c->signers = apr_array_make(p, 2, sizeof(EVP_MD_CTX *));
     c->fingerprints = apr_array_make(p, 2, sizeof(fingerprint_t));
     for (i = 0; i < words->keys->nelts; i++) {
         const vapi_key_t *key = &APR_ARRAY_IDX(words->keys, i, vapi_key_t);
@@ -306,7 +311,7 @@ static const char *make_headers(vapi_credential_t *c, const vapi_words_t *words,
     }
     if (!error) {
         error = vapi_word_time(&c->tolerance, tolerance, APR_USEC_PER_SEC, TOLERANCE_MAX, p);
-        error = error ? apr_pstrcat(p, "tolerance: expected is ", error, NULL) : NULL;
+        error = error ? apr_psprintf(p, "tolerance: '%.40s' must be %s", tolerance, error) : NULL;
     }
     return error;
 }
@@ -351,10 +356,13 @@ const char *vapi_credential_make(vapi_credential_t **out, const vapi_words_t *wo
     if (words->positional->nelts != 2) {
         return "expected is NAME hmac|bearer secret=...";
     }
-    if (!vapi_word_is_name(vapi_words_at(words, 0))) {
-        return "a name begins with a letter and goes on with letters, digits, _ and -";
-    }
     c->name = apr_pstrdup(p, vapi_words_at(words, 0));
+    if (!vapi_word_is_name(c->name)) {
+        return apr_psprintf(p, "'%.40s' is no NAME: a letter, then letters, digits, _ and -", c->name);
+    }
+    if (strcmp(c->name, "none") == 0 || strcmp(c->name, "apache") == 0) {
+        return apr_psprintf(p, "'%s' is a word of VapiAuthenticate: name the credential otherwise", c->name);
+    }
     kind = vapi_word_choice(vapi_words_at(words, 1), kinds, &error, p);
     if (kind < 0) {
         return error;
@@ -402,7 +410,7 @@ static const char *describe_hmac(const vapi_credential_t *c, apr_pool_t *p)
     const char *time = apr_pstrcat(p, shown("timestamp-header", c->timestamp_header ? c->timestamp_header : "none", p),
                                    shown("tolerance", c->timestamp_header ? tolerance : NULL, p), NULL);
 
-    return apr_pstrcat(p, c->name, " hmac", shown_secrets(c->keys->nelts, p), shown("preset", c->preset, p),
+    return apr_pstrcat(p, c->name, " hmac", shown_secrets(c->signers->nelts, p), shown("preset", c->preset, p),
                        shown("algorithm", c->algorithm, p), shown("header", c->header, p), time, shown("payload", c->payload, p),
                        shown("prefix", *c->prefix ? c->prefix : NULL, p), shown("encoding", encodings[c->is_base64], p),
                        shown("secret-encoding", secret_encodings[c->secret_is_base64], p), shown("id-header", c->id_header, p),

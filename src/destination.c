@@ -181,7 +181,7 @@ static const char *read_target(vapi_destination_t *d, apr_pool_t *p, apr_pool_t 
     if (has_scheme(target, "assistant:")) {
         d->kind = VAPI_TARGET_ASSISTANT;
         d->value = target + 10;
-        return *d->value ? NULL : "assistant: needs the assistant's name";
+        return *d->value ? NULL : "'assistant:' needs the assistant's name, such as assistant:Triage";
     }
     if (has_scheme(target, "assistant-id:") || has_scheme(target, "squad-id:")) {
         d->kind = has_scheme(target, "squad-id:") ? VAPI_TARGET_SQUAD_ID : VAPI_TARGET_ASSISTANT_ID;
@@ -230,15 +230,15 @@ static int is_caller_id(const char *text)
     return *text && strlen(text) <= CALLER_ID_MAX && !strpbrk(text, "\r\n\t\"<>");
 }
 
-static const char *check_literals(const vapi_destination_t *d)
+static const char *check_literals(const vapi_destination_t *d, apr_pool_t *p)
 {
     const char *literal;
 
     if (d->extension && vapi_text_is_literal(d->extension, &literal) && !is_extension(literal)) {
-        return "extension=: 1 to 10 of 0-9 * # , w p";
+        return apr_psprintf(p, "extension='%.40s': must be 1 to 10 of 0-9 * # , w p", literal);
     }
     if (d->caller_id && vapi_text_is_literal(d->caller_id, &literal) && !is_caller_id(literal)) {
-        return "caller-id=: 1 to 40 characters: a number, {{customer.number}} or {{phoneNumber.number}}";
+        return apr_psprintf(p, "caller-id='%.80s': must be 1 to 40 characters: a number, {{customer.number}} or {{phoneNumber.number}}", literal);
     }
     return NULL;
 }
@@ -250,11 +250,11 @@ static const char *read_sip_header(vapi_destination_t *d, const char *written, a
     apr_size_t i, len = colon ? (apr_size_t)(colon - written) : 0;
 
     if (len < 3 || strncasecmp(written, "X-", 2) != 0) {
-        return "sip-header=: must be \"X-Name: text\" (only names that begin with X-)";
+        return apr_psprintf(p, "sip-header='%.80s': must be \"X-Name: text\" (only names that begin with X-)", written);
     }
     for (i = 0; i < len; i++) {
         if (!apr_isalnum(written[i]) && written[i] != '-') {
-            return "sip-header=: a name is made of letters, digits and -";
+            return apr_psprintf(p, "sip-header='%.80s': a name is made of letters, digits and -", written);
         }
     }
     header = apr_array_push(d->sip_headers);
@@ -312,7 +312,7 @@ static const char *read_keys(vapi_destination_t *d, apr_pool_t *p, apr_pool_t *p
     if ((error = check_keys(d, p)) != NULL || (error = read_text(&d->say, d, "say", p, ptemp)) != NULL
         || (error = read_text(&d->extension, d, "extension", p, ptemp)) != NULL
         || (error = read_text(&d->caller_id, d, "caller-id", p, ptemp)) != NULL
-        || (error = check_literals(d)) != NULL || (error = read_context(d, p)) != NULL) {
+        || (error = check_literals(d, p)) != NULL || (error = read_context(d, p)) != NULL) {
         return error;
     }
     d->plan = vapi_words_get(d->words, "plan");
@@ -330,19 +330,19 @@ static const char *read_keys(vapi_destination_t *d, apr_pool_t *p, apr_pool_t *p
 static const char *check_json_target(const vapi_destination_t *d, apr_pool_t *p)
 {
     const vapi_text_t *text;
-    const char *literal, *error;
+    const char *literal, *error = NULL;
 
     if (d->json_kind == VAPI_TARGET_NUMBER) {
         text = vapi_template_text(d->json, "number");
-        return vapi_text_is_literal(text, &literal)
-               ? check_number(literal, !json_is_false(vapi_template_member(d->json, "numberE164CheckEnabled")), p) : NULL;
+        error = vapi_text_is_literal(text, &literal)
+                ? check_number(literal, !json_is_false(vapi_template_member(d->json, "numberE164CheckEnabled")), p) : NULL;
     }
-    if (d->json_kind == VAPI_TARGET_SIP) {
+    else if (d->json_kind == VAPI_TARGET_SIP) {
         text = vapi_template_text(d->json, "sipUri");
         error = vapi_text_is_literal(text, &literal) ? vapi_dial_check_sip(literal) : NULL;
-        return error ? apr_psprintf(p, "sipUri: %s", error) : NULL;
+        error = error ? apr_psprintf(p, "'%s' is not a SIP URI that Vapi takes: %s", literal, error) : NULL;
     }
-    return NULL;
+    return error ? apr_psprintf(p, "%s: %s", d->target + strlen("json:"), error) : NULL;
 }
 
 const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *words, vapi_place_t place, apr_array_header_t *warnings,
@@ -356,8 +356,11 @@ const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *
     d->place = place;
     d->name = vapi_words_at(words, 0);
     d->target = vapi_words_at(words, 1);
-    if (!d->name || !vapi_word_is_name(d->name)) {
-        return "the first word must be a NAME (a letter, then letters, digits, _ and -)";
+    if (!d->name) {
+        return "a NAME and a TARGET are missing, such as: billing +14155550100";
+    }
+    if (!vapi_word_is_name(d->name)) {
+        return apr_psprintf(p, "'%.40s' is no NAME: a letter, then letters, digits, _ and -", d->name);
     }
     if (strcmp(d->name, "none") == 0) {
         return "'none' is kept for the route that transfers nobody; name the destination otherwise";

@@ -3,6 +3,8 @@
  * The command table: every directive's name, form and help, and the function that turns its words into configuration. A
  * line is parted into words here, once and for all directives; the functions below see words only.
  */
+#include <stddef.h>
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 
@@ -172,7 +174,7 @@ static const char *read_allow(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     }
     for (i = 0; i < words->positional->nelts; i++) {
         if ((error = vapi_allow_parse(&entry, vapi_words_at(words, i), cmd->pool)) != NULL) {
-            return apr_psprintf(cmd->pool, "'%s': %s", vapi_words_at(words, i), error);
+            return error;
         }
         APR_ARRAY_PUSH(host->names.allow, vapi_allow_t *) = entry;
     }
@@ -196,7 +198,7 @@ static const char *read_state(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     global->provider = vapi_state_provider(first, cmd->temp_pool);
     if (!global->provider) {
         return strncmp(first, "redis", 5) == 0 ? "'redis' needs the module vapi_state_redis, loaded above this line"
-                                               : "must begin with shm, shm:SIZE, redis:// or rediss://";
+                                               : apr_psprintf(cmd->pool, "'%.40s' must begin with shm, shm:SIZE, redis:// or rediss://", first);
     }
     APR_ARRAY_PUSH(all, const char *) = first;
     for (i = 0; i < words->keys->nelts; i++) {
@@ -375,6 +377,9 @@ static const char *read_limit(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     vapi_limits_t *limits = apr_pmemdup(cmd->pool, vapi_endpoint_limits(&nothing_given), sizeof(*limits));
     const char *error;
 
+    if (words->positional->nelts) {
+        return apr_psprintf(cmd->pool, "'%s' is no key=value: needs call=N, caller=N/SECONDS or outbound=N", vapi_words_at(words, 0));
+    }
     if (!words->keys->nelts) {
         return "needs call=N, caller=N/SECONDS or outbound=N";
     }
@@ -540,10 +545,13 @@ static const char *read_ca_file(cmd_parms *cmd, void *conf, const vapi_words_t *
 {
     vapi_endpoint_t *e = conf;
     apr_file_t *file;
+    apr_status_t rv = APR_EBADPATH;
+    char text[120];
 
     e->ca_file = ap_server_root_relative(cmd->pool, vapi_words_at(words, 0));
-    if (!e->ca_file || apr_file_open(&file, e->ca_file, APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, cmd->temp_pool) != APR_SUCCESS) {
-        return apr_psprintf(cmd->pool, "cannot read %s", e->ca_file ? e->ca_file : vapi_words_at(words, 0));
+    if (!e->ca_file || (rv = apr_file_open(&file, e->ca_file, APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, cmd->temp_pool)) != APR_SUCCESS) {
+        return apr_psprintf(cmd->pool, "cannot read %s: %s", e->ca_file ? e->ca_file : vapi_words_at(words, 0),
+                            apr_strerror(rv, text, sizeof(text)));
     }
     apr_file_close(file);
     return NULL;
@@ -554,7 +562,11 @@ static const char *read_proxy(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     vapi_endpoint_t *e = conf;
 
     e->proxy = vapi_words_at(words, 0);
-    return is_web_url(e->proxy) ? NULL : apr_psprintf(cmd->pool, "must be http://HOST:PORT or https://HOST:PORT");
+    if (is_web_url(e->proxy)) {
+        return NULL;
+    }
+    return strchr(e->proxy, '@') ? "must be http://HOST:PORT or https://HOST:PORT, without a user and password"
+                                 : apr_psprintf(cmd->pool, "'%s': must be http://HOST:PORT or https://HOST:PORT", e->proxy);
 }
 
 /* ---- the table ---- */

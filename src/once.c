@@ -14,6 +14,7 @@
 #define FIRST_PAUSE   2000      /* microseconds between looks at another's claim; doubled up to the longest */
 #define LONGEST_PAUSE 50000
 #define AFTERLIFE     APR_USEC_PER_SEC   /* how long after its deadline a claim's owner counts as alive */
+#define WORK_MIN      apr_time_from_sec(2)   /* who waited so long that less is left (half, if there was little) leaves a freed claim to the next retry */
 #define NO_LIMIT      (-1)
 
 static const vapi_state_provider_t *verbs(const vapi_once_t *once)
@@ -53,28 +54,41 @@ static int pause_for_other(const vapi_once_t *once, apr_interval_time_t *pause)
     return 1;
 }
 
+/* Takes the claim, or only looks when it is too late to begin. */
+static apr_status_t look(const vapi_once_t *once, const vapi_hold_t *hold, apr_uint64_t fingerprint, int may_begin, vapi_claim_t *claim)
+{
+    return may_begin ? verbs(once)->claim(once->state, hold->key, hold->key_len, fingerprint, work_time(once), claim, once->pool)
+                     : verbs(once)->recall(once->state, hold->key, hold->key_len, claim, once->pool);
+}
+
 vapi_once_verdict vapi_once_claim(const vapi_once_t *once, const char *type, const char *id, apr_uint64_t fingerprint,
                                   vapi_hold_t *hold, const char **reply, int *changed)
 {
-    apr_interval_time_t pause = FIRST_PAUSE;
+    apr_interval_time_t pause = FIRST_PAUSE, left = vapi_clock_left(once->deadline);
+    apr_time_t latest = once->deadline - (left < 2 * WORK_MIN ? left / 2 : WORK_MIN);
     const char *what = apr_pstrcat(once->pool, "d|", type, NULL);
     vapi_claim_t claim;
+    int waited = 0;
 
     *changed = 0;
     hold->key = make_key(once, what, once->call, id, &hold->key_len);
     do {
-        if (verbs(once)->claim(once->state, hold->key, hold->key_len, fingerprint, work_time(once), &claim, once->pool) != APR_SUCCESS) {
+        if (look(once, hold, fingerprint, !waited || vapi_clock_left(latest) > 0, &claim) != APR_SUCCESS) {
             return VAPI_ONCE_ERROR;
         }
         hold->token = claim.token;
         if (claim.verdict == VAPI_CLAIM_MINE) {
             return VAPI_ONCE_MINE;
         }
+        if (claim.verdict == VAPI_CLAIM_NONE) {
+            break;
+        }
         *changed = claim.fingerprint != fingerprint;
         if (claim.verdict == VAPI_CLAIM_SETTLED) {
             *reply = claim.reply;
             return VAPI_ONCE_SEEN;
         }
+        waited = 1;
     } while (pause_for_other(once, &pause));
     return VAPI_ONCE_STILL_WORKING;
 }
@@ -168,19 +182,19 @@ static apr_status_t count_call(const vapi_once_t *once, const char *what, int de
     return verbs(once)->count(once->state, hold.key, hold.key_len, delta, limit, once->state->keep, 1, value);
 }
 
-int vapi_once_attempts(const vapi_once_t *once)
+int vapi_once_begin_attempt(const vapi_once_t *once)
 {
-    int value = 0;
+    int value = 1;
 
-    count_call(once, "attempts", 0, NO_LIMIT, &value);
-    return value;
+    count_call(once, "attempts", 1, NO_LIMIT, &value);
+    return value - 1;
 }
 
-void vapi_once_add_attempt(const vapi_once_t *once)
+void vapi_once_drop_attempt(const vapi_once_t *once)
 {
     int value;
 
-    count_call(once, "attempts", 1, NO_LIMIT, &value);
+    count_call(once, "attempts", -1, NO_LIMIT, &value);
 }
 
 static apr_status_t count_caller(const vapi_once_t *once, const char *caller, int delta, int limit, apr_interval_time_t window, int *value)
@@ -189,17 +203,6 @@ static apr_status_t count_caller(const vapi_once_t *once, const char *caller, in
     const char *key = make_key(once, "caller", caller, "", &len);
 
     return verbs(once)->count(once->state, key, len, delta, limit, window, 0, value);
-}
-
-int vapi_once_is_limited(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit)
-{
-    int of_call = 0, of_caller = 0;
-
-    count_call(once, "transfers", 0, NO_LIMIT, &of_call);
-    if (caller_limit && *caller) {
-        count_caller(once, caller, 0, NO_LIMIT, APR_USEC_PER_SEC, &of_caller);
-    }
-    return of_call >= call_limit || (caller_limit && of_caller >= caller_limit);
 }
 
 int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit, apr_interval_time_t caller_window)

@@ -99,6 +99,20 @@ static const char *find_mode(const plan_mode_t **mode, const char *word, apr_poo
     return NULL;
 }
 
+/* The modes that use a field, for a message about one that does not. */
+static const char *modes_with(int field, apr_pool_t *p)
+{
+    const char *list = "";
+    apr_size_t i;
+
+    for (i = 0; i < MODES; i++) {
+        if (modes[i].uses & field) {
+            list = apr_pstrcat(p, list, *list ? ", " : "", modes[i].name, NULL);
+        }
+    }
+    return list;
+}
+
 static const char *check_fields(const vapi_plan_t *plan, const vapi_words_t *words, apr_pool_t *p)
 {
     apr_size_t i;
@@ -106,7 +120,8 @@ static const char *check_fields(const vapi_plan_t *plan, const vapi_words_t *wor
     for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         int given = vapi_words_get(words, fields[i].key) != NULL;
         if (given && !(plan->mode->uses & fields[i].field)) {
-            return apr_psprintf(p, "Vapi ignores %s= in the mode %s", fields[i].key, plan->mode->name);
+            return apr_psprintf(p, "Vapi ignores %s= in the mode %s; it goes with %s", fields[i].key, plan->mode->name,
+                                modes_with(fields[i].field, p));
         }
         if (!given && (plan->mode->needs & fields[i].field)) {
             return apr_psprintf(p, "the mode %s needs %s=", plan->mode->name, fields[i].key);
@@ -171,7 +186,7 @@ static const char *read_audio(const char **url, const vapi_words_t *words, const
     const char *written = vapi_words_get(words, key);
 
     if (written && (strncmp(written, "https://", 8) != 0 || strlen(written) < 9 || strpbrk(written, " \"<>\\"))) {
-        return apr_psprintf(p, "%s=: must be an https:// URL of an MP3 or WAV file", key);
+        return apr_psprintf(p, "%s='%.80s': must be an https:// URL of an MP3 or WAV file", key, written);
     }
     *url = written;
     return NULL;
@@ -225,8 +240,11 @@ const char *vapi_plan_make(vapi_plan_t **out, const vapi_words_t *words, vapi_pl
 
     plan->name = vapi_words_at(words, 0);
     plan->words = words;
-    if (!plan->name || !vapi_word_is_name(plan->name)) {
-        return "the first word must be a NAME (a letter, then letters, digits, _ and -)";
+    if (!plan->name) {
+        return "a NAME and a MODE are missing, such as: brief warm-transfer-say-summary";
+    }
+    if (!vapi_word_is_name(plan->name)) {
+        return apr_psprintf(p, "'%.40s' is no NAME: a letter, then letters, digits, _ and -", plan->name);
     }
     if ((error = find_mode(&plan->mode, vapi_words_at(words, 1), p)) != NULL
         || (error = vapi_words_check(words, rules, p)) != NULL

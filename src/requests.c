@@ -29,22 +29,12 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, 
     return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, SAY_NONE, q));
 }
 
-/* Decides and makes the reply; *given is set when a destination is in it. */
+/* Asks the table and makes the reply; *given is set when a destination is in it. */
 static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
 {
-    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
     vapi_decision_t decision;
-    const vapi_tool_call_t *call = q->call;
-    const char *error;
     apr_interval_time_t left;
-    int any_name;
 
-    if (call && (error = vapi_arguments_check(vapi_endpoint_tool(d->endpoint, call->name, &any_name), call, d->pool)) != NULL) {
-        return end_with(record, q, "no-route", "bad-argument", error);
-    }
-    if (vapi_once_is_limited(&d->once, limits->call, d->caller, limits->caller)) {
-        return answer_limited(d, q, record);
-    }
     vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, q, &decision);
     if (decision.error) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->once.call), decision.error);
@@ -59,14 +49,35 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
     }
-    if (vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window) != 1) {
-        return answer_limited(d, q, record);
-    }
     *given = 1;
     record->destination = decision.route->target;
     record->dialled = decision.dialled.dialled;
     end_with(record, q, "answered", NULL, NULL);
     return vapi_reply_json(decision.dialled.body, d->pool);
+}
+
+/* One claimed request: arguments, limits, the table. An assistant-request is no tool call, so no attempt either. */
+static const char *work_on(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record)
+{
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    int any_name, given = 0, counted, is_tool = form != VAPI_FORM_ASSISTANT_REQUEST;
+    const char *reply, *error = q->call ? vapi_arguments_check(vapi_endpoint_tool(d->endpoint, q->call->name, &any_name), q->call, d->pool) : NULL;
+
+    if (error) {
+        return end_with(record, q, "no-route", "bad-argument", error);
+    }
+    if (is_tool) {
+        record->attempt = q->attempt = vapi_once_begin_attempt(&d->once);
+    }
+    counted = vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window);
+    reply = counted == 1 ? decide(d, form, q, record, &given) : answer_limited(d, q, record);
+    if (counted == 1 && !given) {
+        vapi_once_uncount_transfer(&d->once, d->caller, limits->caller, limits->caller_window);
+    }
+    if (is_tool && strcmp(record->outcome, "limited") == 0) {
+        vapi_once_drop_attempt(&d->once);
+    }
+    return reply;
 }
 
 const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
@@ -77,7 +88,7 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     vapi_question_t q;
     vapi_record_t record;
     vapi_hold_t hold;
-    int changed, given = 0;
+    int changed;
 
     vapi_delivery_limit(d, form == VAPI_FORM_ASSISTANT_REQUEST ? apr_time_from_sec(6) : apr_time_from_sec(5));
     if (!*id && form != VAPI_FORM_ASSISTANT_REQUEST) {
@@ -87,14 +98,14 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     vapi_delivery_record(d, &q, &record);
     verdict = vapi_once_claim(&d->once, d->message->type_name, id, call ? call->fingerprint : 0, &hold, &reply, &changed);
     if (verdict == VAPI_ONCE_MINE) {
-        record.attempt = q.attempt = vapi_once_attempts(&d->once);
-        reply = decide(d, form, &q, &record, &given);
+        reply = work_on(d, form, &q, &record);
         vapi_once_settle(&d->once, &hold, reply);
-        if (form != VAPI_FORM_ASSISTANT_REQUEST && strcmp(record.outcome, "limited") != 0) {
-            vapi_once_add_attempt(&d->once);
-        }
     }
     else if (verdict == VAPI_ONCE_SEEN) {
+        if (changed) {
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a request came again with other arguments; it gets the answer of the first",
+                          vapi_log_id(d->once.call));
+        }
         record.outcome = "duplicate";
     }
     else {

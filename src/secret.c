@@ -377,6 +377,9 @@ static const char *read_environment(const char **value, const char *name, const 
     buffer_t text;
     const char *error;
 
+    if (!*name) {
+        return apr_psprintf(p, "%s: no environment variable is named", key);
+    }
     if (!found) {
         return apr_psprintf(p, "%s: the environment variable %s is not set", key, name);
     }

@@ -43,7 +43,7 @@ typedef struct retained_t {
     apr_size_t size;
 } retained_t;
 
-static const char size_help[] = "shm:SIZE takes bytes, or a number with K, M or G, from 1M to 64G";
+static const char size_help[] = "takes bytes, or a number with K, M or G, from 1M to 64G";
 
 static const char *read_size(apr_size_t *out, const char *text)
 {
@@ -109,6 +109,9 @@ static const char *shm_configure(void **out, const apr_array_header_t *words, ap
     unsigned given = 0;
     int i;
 
+    if (error) {
+        return apr_psprintf(pconf, "'%.40s': shm:SIZE %s", first, error);
+    }
     for (i = 1; !error && i < words->nelts; i++) {
         const char *word = APR_ARRAY_IDX(words, i, const char *);
 

@@ -32,8 +32,9 @@ typedef struct work_t {
     vapi_decision_t decision;
     vapi_hold_t hold;
     vapi_gate_t gate;
-    int decided;                       /* the table was asked: this is an attempt */
-    int gated, counted, committed;     /* what must be given back or closed in the end */
+    int undecided;                     /* the table was not asked, or its answer not taken: no attempt */
+    int counted;                       /* as a transfer, before the table is asked: 1 yes, 0 a limit refused it, -1 the store cannot say */
+    int gated, committed;              /* what must be given back or closed in the end */
     int place;                         /* among the outbound requests, -1: none taken */
     vapi_move_t move;                  /* how the control API is reached, once its URL is known */
     vapi_record_t record;
@@ -126,7 +127,7 @@ static void answer_limited(work_t *w)
 
 static void answer_moving(work_t *w, apr_interval_time_t left)
 {
-    int seconds = (int)apr_time_sec(left + APR_USEC_PER_SEC - 1);
+    int seconds = left > 0 ? (int)apr_time_sec(left + APR_USEC_PER_SEC - 1) : 1;
 
     end_with(w, "limited", "busy", 1, apr_psprintf(w->d->pool, "A transfer of this call is under way. If the caller is still here, ask again in %d second%s.",
                                                    seconds, seconds == 1 ? "" : "s"));
@@ -152,23 +153,18 @@ static int may_send(work_t *w)
         answer_moving(w, w->gate.left);
         return 0;
     }
-    w->counted = w->gated ? vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window) : -1;
-    if (w->counted == 0) {
-        answer_limited(w);
-        return 0;
-    }
-    if (limits->outbound && w->counted == 1 && (w->place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
-        answer_limited(w);
-        return 0;
-    }
-    if (w->counted < 0) {
+    if (!w->gated) {
         end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
+        return 0;
+    }
+    if (limits->outbound && (w->place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
+        answer_limited(w);
         return 0;
     }
     if (!find_control_url(w)) {
         return 0;
     }
-    w->committed = vapi_once_commit(&d->once, &w->hold, vapi_reply_answer(1, SAY_UNKNOWN, d->pool))
+    w->committed = vapi_once_commit(&d->once, &w->hold, "{\"error\":\"" SAY_UNKNOWN "\"}")
                    && vapi_gate_commit(&d->once, &w->gate, settle, d->transfers);
     if (!w->committed) {
         end_with(w, "failed", "timeout", 1, "The transfer took too long to prepare. Ask again.");
@@ -239,7 +235,6 @@ static void route_and_send(work_t *w)
     const apr_array_header_t *table = vapi_endpoint_routes(d->endpoint);
     int from = 0;
 
-    w->decided = 1;
     for (;;) {
         vapi_route_decide(table, from, &d->host->names, VAPI_FORM_CONTROL, &w->q, &w->decision);
         if (w->decision.error) {
@@ -283,11 +278,14 @@ static int is_answered_early(work_t *w)
         end_with(w, "no-route", "bad-argument", 1, error);
         return 1;
     }
-    if (vapi_once_is_limited(&d->once, limits->call, d->caller, limits->caller)) {
+    w->counted = vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window);
+    if (w->counted == 0) {
         answer_limited(w);
-        return 1;
     }
-    return 0;
+    else if (w->counted < 0) {
+        end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
+    }
+    return w->counted != 1;
 }
 
 /* Vapi ignores the reply of an async tool (W23): the caller hears of a failure over the control URL, or not at all. */
@@ -329,8 +327,8 @@ static void settle(work_t *w)
     if (w->place >= 0) {
         vapi_shared_leave(d->global->shared, w->place);
     }
-    if (w->decided && strcmp(w->record.outcome, "limited") != 0) {
-        vapi_once_add_attempt(&d->once);
+    if (w->undecided || strcmp(w->record.outcome, "limited") == 0) {
+        vapi_once_drop_attempt(&d->once);
     }
 }
 
@@ -379,8 +377,9 @@ static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, 
     if (verdict != VAPI_ONCE_MINE) {
         return answer_unclaimed(w, verdict, reply, changed);
     }
-    w->record.attempt = w->q.attempt = vapi_once_attempts(&d->once);
-    if (!is_answered_early(w)) {
+    w->record.attempt = w->q.attempt = vapi_once_begin_attempt(&d->once);
+    w->undecided = is_answered_early(w);
+    if (!w->undecided) {
         route_and_send(w);
     }
     settle(w);

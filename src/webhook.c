@@ -4,6 +4,8 @@
  *
  * Until step 2 is over the bytes are somebody's, not Vapi's: they are read up to the cap, hashed and dropped.
  */
+#include <stddef.h>
+
 #include <apr_lib.h>
 #include <apr_strings.h>
 
@@ -271,6 +273,12 @@ static vapi_auth try_credentials(const vapi_delivery_t *d, const vapi_auth_deliv
     return best;
 }
 
+/* A user whom this section's Require demanded: one that SSLUserName or the like only names has shown nothing. */
+static int is_demanded_user(request_rec *r)
+{
+    return r->user && *r->user && ap_some_authn_required(r);
+}
+
 /* What can be said before the body is read: VAPI_AUTH_OK, VAPI_AUTH_NEEDS_BODY, or a refusal with *reason. */
 static vapi_auth authenticate_headers(const vapi_delivery_t *d, vapi_auth_delivery_t *auth, const char **reason)
 {
@@ -282,7 +290,7 @@ static vapi_auth authenticate_headers(const vapi_delivery_t *d, vapi_auth_delive
         *reason = "not-configured";
         return VAPI_AUTH_SECRET_WRONG;
     }
-    if (e->accept_any || (e->accept_apache && d->r->user && *d->r->user)) {
+    if (e->accept_any || (e->accept_apache && is_demanded_user(d->r))) {
         return VAPI_AUTH_OK;
     }
     if (!e->authenticate->nelts) {
