@@ -32,7 +32,8 @@ use VapiHttpd ();
 my $json = JSON::PP->new->canonical->utf8;
 
 # tls => 1 (default 0), cert => good|wrong-name|expired|unknown-ca, hang_tls => 1: accepts connections and says nothing, paths => { PATH => answer }
-# where an answer is a BEHAVIOUR or a hash { status, headers, body } that may hold the same words. stays => DIR: writes there, and outlives this program.
+# where an answer is a BEHAVIOUR or a hash { status, headers, body } that may hold the same words.
+# stays => DIR: writes there, and outlives this program.
 sub new {
     my ($class, %o) = @_;
     my $self = bless { tls => 0, cert => 'good', paths => {}, %o, owner => $o{stays} ? 0 : $$ }, $class;
@@ -65,8 +66,8 @@ sub ca   { "$_[0]{dir}/ca.pem" }
 # The directives that let Apache reach it.
 sub conf {
     my ($self) = @_;
-    return "VapiControlAllowPrivate on\n"
-        . ($self->{tls} ? "VapiControlHosts 127.0.0.1:$self->{port} localhost:$self->{port}\nVapiControlCAFile " . $self->ca . "\n" : 'VapiControlHosts ' . $self->base . "\n");
+    return "VapiControlAllowPrivate on\nVapiControlHosts " . $self->base . "\n" if !$self->{tls};
+    return "VapiControlAllowPrivate on\nVapiControlHosts 127.0.0.1:$self->{port} localhost:$self->{port}\nVapiControlCAFile " . $self->ca . "\n";
 }
 
 # Answers for the next requests, in order, whatever their path.
@@ -224,7 +225,8 @@ sub _reply {
     my $status = $a->{status} // ($a->{redirect} ? 302 : 200);
     $headers{'retry-after'} = $a->{'retry-after'} if defined $a->{'retry-after'};
     $headers{location} = $self->base . '/redirected/' . ($request->{call} // 'x') . '/control' if $a->{redirect};
-    my $body = $a->{huge} ? 'x' x $a->{huge} : $a->{body} // $self->_usual_body($request, $status);
+    return _send_huge($socket, $status, \%headers, $a->{huge}) && !$a->{close} if $a->{huge};
+    my $body = $a->{body} // $self->_usual_body($request, $status);
     my $bytes = $a->{garbage} ? "\x16\x03 this is no HTTP\n\n" : _answer_bytes($status, \%headers, $body, $a->{chunked});
     substr($bytes, -5) = '' if $a->{truncate};
     return 0 if !_send($socket, $bytes, $a->{drip});
@@ -251,6 +253,18 @@ sub _send {
         my $sent = $socket->syswrite($bytes, $drip ? 1 : length $bytes) or return 0;
         substr $bytes, 0, $sent, '';
         sleep $drip / 1000 if $drip;
+    }
+    return 1;
+}
+
+# A piece at a time: it may be longer than this machine's memory. True when all of it was taken.
+sub _send_huge {
+    my ($socket, $status, $headers, $left) = @_;
+    my $piece = 'x' x 65536;
+    _send($socket, join '', "HTTP/1.1 $status Said\r\n", (map { "$_: $headers->{$_}\r\n" } sort keys %$headers), "content-length: $left\r\n\r\n") or return 0;
+    while ($left > 0) {
+        _send($socket, $left < 65536 ? substr $piece, 0, $left : $piece) or return 0;
+        $left -= 65536;
     }
     return 1;
 }

@@ -11,7 +11,7 @@ use IO::Handle;
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-my ($pipe, $guard, $owner);
+my ($pipe, $guard, $owner, $over);
 
 # A new directory that the server's children may read.
 sub directory {
@@ -44,6 +44,7 @@ sub group_lives {
 
 sub _tell {
     my ($line) = @_;
+    return if $over;
     _start() if !$owner || $owner != $$;
     print $pipe "$line\n";
 }
@@ -88,6 +89,7 @@ sub _watch {
 END {
     if ($owner && $owner == $$) {
         local $?;
+        $over = 1;
         close $pipe;
         waitpid $guard, 0;
     }

@@ -14,7 +14,7 @@ our @EXPORT = qw(vapi_message vapi_tool_call vapi_signature vapi_uuid);
 
 my $json = JSON::PP->new->canonical->utf8;
 
-sub vapi_uuid { return sprintf '%08x-%04x-4%03x-9%03x-%012x', map { int rand $_ } 2**32, 2**16, 2**12, 2**12, 2**48 }
+sub vapi_uuid { return sprintf '%08x-%04x-4%03x-9%03x-%06x%06x', map { int rand $_ } 2**32, 2**16, 2**12, 2**12, 2**24, 2**24 }
 
 # The body of a delivery of this type.
 #   call      call id; default a new one               control    control URL; undef: the payload has none
@@ -102,7 +102,11 @@ sub _assistant {
     return {
         id => '7d2a5e1b-2f5c-4e0b-9f33-1f1d6b2c8a01',
         name => 'Front desk',
-        model => { provider => 'openai', model => 'gpt-4o', messages => [{ role => 'system', content => 'You answer the telephone of a small company.' }] },
+        model => {
+            provider => 'openai',
+            model => 'gpt-4o',
+            messages => [{ role => 'system', content => 'You answer the telephone of a small company.' }],
+        },
         voice => { provider => '11labs', voiceId => 'burt' },
         transcriber => { provider => 'deepgram', model => 'nova-2', language => 'en' },
         firstMessage => 'Good morning, how can I help?',
@@ -127,7 +131,10 @@ sub _conversation {
     }
     my $start = 1777906931000;
     my $now = $start;
-    my @messages = map { $now += 4100; { role => $_->[0], message => $_->[1], time => $now, endTime => $now + 2900, secondsFromStart => ($now - $start) / 1000 } } @turns;
+    my @messages = map {
+        $now += 4100;
+        { role => $_->[0], message => $_->[1], time => $now, endTime => $now + 2900, secondsFromStart => ($now - $start) / 1000 }
+    } @turns;
     my %openai = (bot => 'assistant', user => 'user');
     my %speaker = (bot => 'AI', user => 'User');
     return (

@@ -378,7 +378,7 @@ static void reads_types(void **state)
         { "phone-call-control", VAPI_MESSAGE_UNSERVED, "phone-call-control" }, { "campaign.predial", VAPI_MESSAGE_UNSERVED, "campaign.predial" },
         { "speech-update", VAPI_MESSAGE_OTHER, "speech-update" }, { "transcript[transcriptType=\\\"final\\\"]", VAPI_MESSAGE_OTHER, "transcript[transcriptType=\"final\"]" },
         { "brand-new", VAPI_MESSAGE_OTHER, "other" }, { "Tool-Calls", VAPI_MESSAGE_OTHER, "other" }, { "", VAPI_MESSAGE_OTHER, "other" },
-        { "tool-calls\\u0000", VAPI_MESSAGE_OTHER, "other" }, { "tool\\u002dcalls", VAPI_MESSAGE_TOOL_CALLS, "tool-calls" }
+        { "tool\\u002dcalls", VAPI_MESSAGE_TOOL_CALLS, "tool-calls" }
     };
     static const char *const no_string[] = { "{\"message\":{}}", "{\"message\":{\"type\":7}}", "{\"message\":{\"type\":[\"tool-calls\"]}}", "{\"message\":{\"type\":null}}" };
     size_t i;

@@ -77,7 +77,7 @@ static apr_uint64_t take(vapi_state_table_t *t, const char *key, apr_interval_ti
     return c.token;
 }
 
-static vapi_claim_t recall(vapi_state_table_t *t, const char *key)
+static inline vapi_claim_t recall(vapi_state_table_t *t, const char *key)
 {
     vapi_claim_t c;
 
@@ -85,7 +85,7 @@ static vapi_claim_t recall(vapi_state_table_t *t, const char *key)
     return c;
 }
 
-static apr_status_t commit(vapi_state_table_t *t, const char *key, apr_uint64_t token, const char *reply, apr_interval_time_t keep)
+static inline apr_status_t commit(vapi_state_table_t *t, const char *key, apr_uint64_t token, const char *reply, apr_interval_time_t keep)
 {
     return vapi_state_table_commit(t, key, strlen(key), token, reply, strlen(reply), keep);
 }
@@ -100,7 +100,7 @@ static apr_status_t count(vapi_state_table_t *t, const char *key, int delta, int
     return vapi_state_table_count(t, key, strlen(key), delta, limit, window, restart, value);
 }
 
-static int value_of(vapi_state_table_t *t, const char *key)
+static inline int value_of(vapi_state_table_t *t, const char *key)
 {
     int value;
 
@@ -108,7 +108,7 @@ static int value_of(vapi_state_table_t *t, const char *key)
     return value;
 }
 
-static void put_settled(vapi_state_table_t *t, const char *key, const char *reply)
+static inline void put_settled(vapi_state_table_t *t, const char *key, const char *reply)
 {
     assert_int_equal(settle(t, key, take(t, key, 60 * SEC), reply, 60 * SEC), APR_SUCCESS);
 }
