@@ -39,6 +39,9 @@ void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget);
 /** Warns once per assistant, kind and process: a constant text about how the assistant is set up. */
 void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text);
 
+/** Warns so of what Vapi is known to drop or ignore with this target (W45); the administrator's table still decides. */
+void vapi_delivery_warn_of_target(const vapi_delivery_t *d, const vapi_decision_t *decision);
+
 /** tool-calls and function-call: routes, transfers, and gives the reply's body. */
 const char *vapi_tool_calls_answer(vapi_delivery_t *d);
 

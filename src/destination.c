@@ -553,6 +553,18 @@ static json_t *assistant_reply(json_t *object, vapi_target_kind kind)
     return reply;
 }
 
+/* A json: file serves every form, and Vapi refuses a member that the form at hand does not know (W27, W31, W52). */
+static void drop_foreign(json_t *object, vapi_target_kind kind, vapi_form form)
+{
+    static const char *const of_transfers[] = { "message", "transferMode", NULL };
+    static const char *const of_handoffs[] = { "contextEngineeringPlan", "variableExtractionPlan", "assistantOverrides", NULL };
+    const char *const *foreign = form == VAPI_FORM_TRANSFER_REQUEST ? of_handoffs : of_transfers;
+
+    for (; kind > VAPI_TARGET_SIP && *foreign; foreign++) {
+        json_object_del(object, *foreign);
+    }
+}
+
 /*
  * Puts the destination into what is sent. It is spoken once (W38): over the control URL as `content`, in replies as the destination's `message`;
  * "" is silent, which over the control URL too only `message` can say. Takes over `object`.
@@ -561,6 +573,7 @@ static json_t *wrap(json_t *object, vapi_target_kind kind, vapi_form form, const
 {
     json_t *body;
 
+    drop_foreign(object, kind, form);
     if (say && kind <= VAPI_TARGET_SIP && (form != VAPI_FORM_CONTROL || !*say)) {
         json_object_set_new(object, "message", vapi_text_json(say, p));
     }
@@ -575,6 +588,7 @@ static json_t *wrap(json_t *object, vapi_target_kind kind, vapi_form form, const
     }
     body = json_pack("{s:s, s:o}", "type", kind <= VAPI_TARGET_SIP ? "transfer" : "handoff", "destination", object);
     if (say && *say) {
+        json_object_del(object, "message");    /* a json: file may have one */
         json_object_set_new(body, "content", vapi_text_json(say, p));
     }
     return body;

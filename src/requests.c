@@ -24,7 +24,7 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, 
 {
     const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(d->endpoint));
 
-    q->reason = "limited";
+    q->outcome = q->reason = "limited";
     record->route = q->route = last ? last->label : NULL;
     return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, SAY_NONE, q));
 }
@@ -44,6 +44,7 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
     }
     record->route = decision.route->label;
     if (decision.route->is_none) {
+        q->outcome = "answered";
         return end_with(record, q, "answered", decision.reason, vapi_delivery_text(decision.route->result, SAY_NONE, q));
     }
     if (vapi_gate_is_shut(&d->once, &left)) {
@@ -52,6 +53,7 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
     *given = 1;
     record->destination = decision.route->target;
     record->dialled = decision.dialled.dialled;
+    vapi_delivery_warn_of_target(d, &decision);
     end_with(record, q, "answered", NULL, NULL);
     return vapi_reply_json(decision.dialled.body, d->pool);
 }

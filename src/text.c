@@ -125,27 +125,35 @@ int vapi_text_reads(const vapi_text_t *t)
     return t->reads;
 }
 
-/* Control characters and line ends become one blank each time; runs of blanks that this makes are folded. */
+/* The length of a control character or line end at `at`, 0 if there is none; *parts: it stands between words, as a line end or tab does. */
+static int control_at(const unsigned char *at, int *parts)
+{
+    *parts = *at >= '\t' && *at <= '\r';
+    if (*at < 0x20 || *at == 0x7f) {
+        return 1;
+    }
+    if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f) {    /* U+0080..U+009F, of which U+0085 ends a line */
+        *parts = at[1] == 0x85;
+        return 2;
+    }
+    *parts = at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0xa8 || at[2] == 0xa9);    /* U+2028, U+2029 */
+    return *parts ? 3 : 0;
+}
+
+/* Line ends and tabs become one blank each time, and runs of blanks that this makes are folded; other control characters go. */
 const char *vapi_text_one_line(const char *text, apr_pool_t *p)
 {
     char *out = apr_palloc(p, strlen(text) + 1), *to = out;
     const unsigned char *at = (const unsigned char *)text;
+    int len, parts;
 
     for (; *at; at++) {
-        int drop = *at < 0x20 || *at == 0x7f;
-        /* U+0080..U+009F are control characters too; U+2028 and U+2029 end lines */
-        if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f) {
-            drop = 2;
-        }
-        else if (at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0xa8 || at[2] == 0xa9)) {
-            drop = 3;
-        }
-        if (!drop) {
+        if ((len = control_at(at, &parts)) == 0) {
             *to++ = (char)*at;
             continue;
         }
-        at += drop - 1;
-        if (to > out && to[-1] != ' ') {
+        at += len - 1;
+        if (parts && to > out && to[-1] != ' ') {
             *to++ = ' ';
         }
     }

@@ -116,7 +116,7 @@ static void answer_limited(work_t *w)
 
     w->record.route = last ? last->label : NULL;
     w->q.route = w->record.route;
-    w->q.reason = "limited";
+    w->q.outcome = w->q.reason = "limited";
     if (last) {
         end_with(w, "limited", "limited", 0, vapi_delivery_text(last->result, SAY_NONE, &w->q));
     }
@@ -174,30 +174,13 @@ static int may_send(work_t *w)
 
 /* ---- the transfer ---- */
 
-/* What Vapi is known to drop or ignore with this target (W45): said once, the administrator's table still decides. */
-static void warn_of_target(const work_t *w)
-{
-    const vapi_delivery_t *d = w->d;
-    const char *provider = vapi_message_provider(d->message);
-
-    if (w->decision.dialled.kind == VAPI_TARGET_SIP && strcmp(vapi_message_transport(d->message), "pstn") == 0) {
-        vapi_delivery_warn_once(d, "a SIP destination is used for a call over pstn, which Vapi drops");
-    }
-    if (w->decision.dialled.is_own_line) {
-        vapi_delivery_warn_once(d, "a destination is the line that the caller dialled: the call comes straight back");
-    }
-    if (w->decision.plan && vapi_plan_is_classic_warm(w->decision.plan) && *provider && strcmp(provider, "twilio") != 0) {
-        vapi_delivery_warn_once(d, "a warm transfer plan is used on a provider other than Twilio, which does not have it");
-    }
-}
-
 /* Sends what was decided. 1: this is the end of it; 0: Vapi refused, another route may be asked. */
 static int send_transfer(work_t *w)
 {
     vapi_delivery_t *d = w->d;
     vapi_moved_t moved;
 
-    warn_of_target(w);
+    vapi_delivery_warn_of_target(d, &w->decision);
     w->move.body = vapi_reply_json(w->decision.dialled.body, d->pool);
     w->move.body_len = strlen(w->move.body);
     vapi_transfer_move(vapi_child_http(d->global->child), &w->move, &moved, d->pool);
@@ -244,11 +227,13 @@ static void route_and_send(work_t *w)
             if (!w->answer) {
                 end_with(w, "no-route", w->decision.reason, 1, "No destination is available for this transfer right now.");
             }
+            w->q.outcome = w->record.outcome;
             return;
         }
         w->record.route = w->decision.route->label;
         w->record.destination = w->decision.route->is_none ? NULL : w->decision.route->target;
         if (w->decision.route->is_none) {
+            w->q.outcome = "answered";
             end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(w->decision.route->result, SAY_NONE, &w->q));
             return;
         }
@@ -256,6 +241,7 @@ static void route_and_send(work_t *w)
             return;
         }
         from = w->decision.index + 1;
+        w->q.outcome = NULL;    /* the refused route's; the next one has none yet */
     }
 }
 
@@ -423,9 +409,6 @@ const char *vapi_tool_calls_answer(vapi_delivery_t *d)
     int i, nameless = 0;
 
     limit_by_tools(d);
-    if (vapi_message_delegates_call_control(d->message)) {
-        vapi_delivery_warn_once(d, "serverMessages holds phone-call-control, which hands transfer and hang-up to this server and breaks Vapi's own");
-    }
     if (d->message->type == VAPI_MESSAGE_FUNCTION_CALL && calls->nelts) {
         return answer_one(d, &APR_ARRAY_IDX(calls, 0, vapi_tool_call_t), d->message->timestamp);
     }

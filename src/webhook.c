@@ -51,10 +51,10 @@ static int refuse_unread(request_rec *r, int status, const char *json)
     return reply(r, status, json);
 }
 
-static int refuse_unauthorized(request_rec *r, const char *reason, int unread)
+static int refuse_unauthorized(request_rec *r, const char *reason, const char *clocks, int unread)
 {
     apr_table_setn(r->err_headers_out, "WWW-Authenticate", "Vapi");
-    vapi_log_unauthorized(r, reason);
+    vapi_log_unauthorized(r, reason, clocks);
     return unread ? refuse_unread(r, HTTP_UNAUTHORIZED, "{\"error\":\"authentication failed\"}")
                   : reply(r, HTTP_UNAUTHORIZED, "{\"error\":\"authentication failed\"}");
 }
@@ -80,7 +80,7 @@ static int is_json(request_rec *r)
     return (len == 5 && strncasecmp(charset, "utf-8", 5) == 0) || (len == 4 && strncasecmp(charset, "utf8", 4) == 0);
 }
 
-/* A compressed body is read only through mod_deflate's input filter, under its limits. */
+/* A compressed body is read only through mod_deflate's input filter, under its limits; that reads gzip. */
 static int is_readable_encoding(request_rec *r)
 {
     const char *encoding = apr_table_get(r->headers_in, "Content-Encoding");
@@ -88,6 +88,9 @@ static int is_readable_encoding(request_rec *r)
 
     if (!encoding || strcasecmp(encoding, "identity") == 0) {
         return 1;
+    }
+    if (strcasecmp(encoding, "gzip") != 0 && strcasecmp(encoding, "x-gzip") != 0) {
+        return 0;
     }
     for (filter = r->input_filters; filter; filter = filter->next) {
         if (strcasecmp(filter->frec->name, "DEFLATE") == 0) {
@@ -273,10 +276,35 @@ static vapi_auth try_credentials(const vapi_delivery_t *d, const vapi_auth_deliv
     return best;
 }
 
-/* A user whom this section's Require demanded: one that SSLUserName or the like only names has shown nothing. */
+/* For the log of a stale delivery: one of the two clocks is wrong, and they tell which. */
+static const char *both_clocks(const vapi_delivery_t *d, const vapi_auth_delivery_t *auth)
+{
+    const apr_array_header_t *names = d->endpoint->authenticate;
+    apr_time_t sent;
+    int i;
+
+    for (i = 0; i < names->nelts; i++) {
+        const vapi_credential_t *c = apr_hash_get(d->host->credentials, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
+        if (c && vapi_credential_sent(&sent, c, auth)) {
+            return apr_psprintf(d->pool, " sent=%" APR_TIME_T_FMT " now=%" APR_TIME_T_FMT, apr_time_sec(sent), apr_time_sec(auth->now));
+        }
+    }
+    return apr_psprintf(d->pool, " sent=- now=%" APR_TIME_T_FMT, apr_time_sec(auth->now));
+}
+
+/* A user whom this section's Require demanded, asked as httpd asked: one that SSLUserName or the like only names has shown nothing. */
 static int is_demanded_user(request_rec *r)
 {
-    return r->user && *r->user && ap_some_authn_required(r);
+    char *user = r->user;
+    int demanded;
+
+    if (!user || !*user) {
+        return 0;
+    }
+    r->user = NULL;
+    demanded = ap_run_access_checker_ex(r) == DECLINED;
+    r->user = user;
+    return demanded;
 }
 
 /* What can be said before the body is read: VAPI_AUTH_OK, VAPI_AUTH_NEEDS_BODY, or a refusal with *reason. */
@@ -339,6 +367,22 @@ void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text)
 
     if (vapi_child_first_time(d->global->child, text, assistant)) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->once.call), vapi_log_id(assistant), text);
+    }
+}
+
+void vapi_delivery_warn_of_target(const vapi_delivery_t *d, const vapi_decision_t *decision)
+{
+    const char *provider = vapi_message_provider(d->message);
+
+    if (decision->dialled.kind == VAPI_TARGET_SIP && strcmp(vapi_message_transport(d->message), "pstn") == 0) {
+        vapi_delivery_warn_once(d, "a SIP destination is used for a call over pstn, which Vapi drops");
+    }
+    if (decision->dialled.is_own_line) {
+        vapi_delivery_warn_once(d, "a destination is the line that the caller dialled: the call comes straight back");
+    }
+    if (decision->plan && decision->dialled.kind <= VAPI_TARGET_SIP && vapi_plan_is_classic_warm(decision->plan)
+        && *provider && strcmp(provider, "twilio") != 0) {
+        vapi_delivery_warn_once(d, "a warm transfer plan is used on a provider other than Twilio, which does not have it");
     }
 }
 
@@ -405,6 +449,9 @@ static const char *note_report(vapi_delivery_t *d)
 
 static const char *answer(vapi_delivery_t *d)
 {
+    if (d->message->type != VAPI_MESSAGE_OTHER && vapi_message_delegates_call_control(d->message)) {
+        vapi_delivery_warn_once(d, "serverMessages holds phone-call-control, which hands transfer and hang-up to this server and breaks Vapi's own");
+    }
     switch (d->message->type) {
     case VAPI_MESSAGE_TOOL_CALLS:
     case VAPI_MESSAGE_FUNCTION_CALL:
@@ -453,7 +500,7 @@ int vapi_webhook(request_rec *r)
     }
     got = authenticate_headers(d, &auth, &reason);
     if (got > VAPI_AUTH_NEEDS_BODY) {
-        return refuse_unauthorized(r, reason, 1);
+        return refuse_unauthorized(r, reason, got == VAPI_AUTH_TIMESTAMP_STALE ? both_clocks(d, &auth) : "", 1);
     }
     if (!is_json(r) || !is_readable_encoding(r)) {
         apr_table_setn(r->notes, "vapi-outcome", "malformed");
@@ -463,7 +510,7 @@ int vapi_webhook(request_rec *r)
         return refuse_body(d, status);
     }
     if (got == VAPI_AUTH_NEEDS_BODY && (got = try_credentials(d, &auth, 1)) != VAPI_AUTH_OK) {   /* 2 */
-        return refuse_unauthorized(r, vapi_auth_reason(got), 0);
+        return refuse_unauthorized(r, vapi_auth_reason(got), "", 0);
     }
     if ((error = read_message(d)) != NULL) {                                         /* 3 */
         return refuse_malformed(d, error);

@@ -1,0 +1,343 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+#
+# The one POST that moves a call: what each answer of the control API comes to, through the whole module, and how that API is reached.
+use strict;
+use warnings;
+use Time::HiRes qw(sleep);
+use VapiSchema;
+use VapiTest;
+
+my ($first, $second) = ('+14155550101', '+14155550102');
+my $done = 'The call is being transferred.';
+my $perhaps = 'The transfer may be under way.';
+my $no_transfer = qr/^The transfer (?:failed|was refused)/;
+my $failure = "I'm sorry, I can't transfer the call right now.";
+
+my %bodies = (
+    'error-empty' => '{"error":"","status":"ok"}', 'error-null' => '{"error":null}', 'status-200' => '{"statusCode":200}', 'list' => '[{"error":"x"}]',
+    'text' => 'error', 'error-text' => '{"error":"Bad Request"}', 'status-400' => '{"statusCode":400}', 'status-500' => '{"statusCode":500,"message":"x"}',
+    'should-not-exist' => '{"message":["property extra should not exist"],"error":"Bad Request","statusCode":400}',
+    'error-object' => '{"error":{"message":"no"}}',
+);
+my %paths = map { ("/body/$_/control" => { body => $bodies{$_} }) } keys %bodies;
+$paths{'/body/created/control'} = { status => 201, body => $bodies{'error-text'} };
+$paths{'/elsewhere/call/elsewhere'} = { body => '{"monitor":{"controlUrl":"https://evilvapi.ai/elsewhere/control"}}' };
+$paths{'/nowhere/call/nowhere'} = { body => '{"monitor":{}}' };
+
+my $control = VapiControl->new(paths => \%paths);
+my $api = VapiControl->new;
+my %tls = map { ($_ => VapiControl->new(tls => 1, cert => $_)) } qw(good wrong-name expired unknown-ca);
+my $mute = VapiControl->new(tls => 1, hang_tls => 1);
+my $proxy = VapiControl->new;
+my $tunnel = Tunnel->new;
+my $nobody = free_port();
+
+sub endpoint {
+    my ($path, $reach, @lines) = @_;
+    return join '', map { "$_\n" } qq{<Location "$path">}, 'SetHandler vapi-transfer', 'VapiAuthenticate test',
+        q{VapiRoute first "-n %{VAPI_CALL}"}, 'VapiRoute second', $reach->conf, @lines, '</Location>';
+}
+
+my @notes = qw(outcome reason route control-status);
+my @quick = ('VapiControlTimeout 600ms', 'VapiControlConnectTimeout 300ms');
+my $conf = join '',
+    "VapiCredential test hmac secret=file:\@DIR\@/vapi.secret preset=body-only\nVapiDestination first $first\nVapiDestination second $second\n",
+    (map { qq{Header always set X-$_ "expr=%{note:vapi-$_}"\n} } @notes), "Header always set X-Took %D\n",
+    endpoint('/main', $control, @quick),
+    endpoint('/nobody', $control, @quick, "VapiControlHosts http://127.0.0.1:$nobody"),
+    (map { endpoint("/$_", $tls{$_}, @quick) } keys %tls),
+    endpoint('/mute', $mute, @quick),
+    endpoint('/budget', $control, 'VapiBudget 1'),
+    endpoint('/budget-mute', $mute, 'VapiBudget 1'),
+    endpoint('/slow', $control, 'VapiControlTimeout 1500ms'),
+    endpoint('/token', $control, 'VapiControlToken file:@DIR@/token'),
+    endpoint('/say', $control, @quick),
+    endpoint('/say-own', $control, 'VapiFailureSay "No transfer for %{VAPI_TOOL}: %{VAPI_REASON}."'),
+    endpoint('/say-none', $control, 'VapiFailureSay none'),
+    (map { endpoint("/key-$_", $control, @quick, 'VapiApiKey file:@DIR@/key url=' . $control->base . "/$_") }
+        qw(ok elsewhere nowhere status=401 status=404 status=500 body=html garbage redirect hang silent)),
+    endpoint('/key-gone', $control, @quick, "VapiApiKey file:\@DIR\@/key url=http://127.0.0.1:$nobody/x"),
+    endpoint('/proxy', $control, 'VapiControlAllowPrivate off', 'VapiControlProxy ' . $proxy->base),
+    endpoint('/tunnel', $tls{good}, 'VapiControlProxy http://127.0.0.1:' . $tunnel->port),
+    endpoint('/no-tunnel', $tls{good}, @quick, 'VapiControlProxy ' . $proxy->base);
+my $s = VapiTest->new(conf => $conf, modules => ['headers'], threads => 64);
+$s->write_file($_, "$_-of-the-control-api\n", 0600) for qw(token key);
+$s->allow_log(qr/VapiApiKey: url=http/, qr/outcome=(?:refused|failed|unknown) /, qr/the payload has no control URL/);
+$s->start;
+
+# Each: path and payload's options of a delivery. Sends them all at once; their replies.
+sub send_all {
+    my (@posts) = @_;
+    return $s->post_many(map { my ($path, %o) = @$_; my $body = vapi_tool_call(%o); [$path, $body, $s->signed($body)] } @posts);
+}
+
+sub seen { my ($where, $call) = @_; return grep { ($_->{call} // '') eq $call } $where->requests }
+
+sub said { my ($reply) = @_; return $reply->{json}{results}[0]{result} // '-', $reply->{json}{results}[0]{error} // '-' }
+
+# Milliseconds in Apache, from its arrival.
+sub took { my ($reply) = @_; return ($reply->{headers}{'x-took'} =~ /(\d+)/)[0] / 1000 }
+
+# What came of a case: outcome, reason and status as noted, and the numbers that the control API was told.
+sub came_of {
+    my ($reply, @requests) = @_;
+    my %h = %{ $reply->{headers} };
+    my @to = map { $_->{json}{destination}{number} eq $first ? 1 : 2 } grep { ($_->{json}{type} // '') eq 'transfer' } @requests;
+    return "$h{'x-outcome'} " . ($h{'x-reason'} || '-') . ' ' . ($h{'x-control-status'} || '-') . " to @to";
+}
+
+# ---- every row of the table; where two numbers were told, the first was refused
+my @rows = (
+    (map { [$_, 'transferred - 200 to 1'] } 'ok', 'body=empty', 'body=html', 'chunked', 'close', 'huge=300000', 'huge=1000000000'),
+    (map { ["status=$_", "transferred - $_ to 1"] } 201, 202, 204, 299),
+    (map { ["/$_", 'transferred - 200 to 1'] } qw(error-empty error-null status-200 list text)),
+    (map { ["/$_", 'refused refused 200 to 1 2'] } qw(error-text status-400 status-500 should-not-exist error-object)),
+    ['/created', 'refused refused 201 to 1 2'],
+    (map { ["status=$_", "refused refused $_ to 1 2"] } 400, 402, 405, 413, 415, 422, 451),
+    (map { ["status=$_", "failed refused $_ to 1"] } 401, 403, 409, 500, 501, 301, 307),
+    ['redirect', 'failed refused 302 to 1'],
+    (map { ["status=$_", "failed call-gone $_ to 1"] } 404, 410),
+    ['status=429', 'failed limited 429 to 1 1'],
+    ['status=503,retry-after=0', 'failed refused 503 to 1 1'],
+    (map { ["status=$_", "unknown timeout $_ to 1"] } 408, 502, 503, 504, 520),
+    (map { [$_, 'unknown timeout - to 1'] } qw(silent reset garbage)),
+    ['truncate', 'unknown timeout 200 to 1'],
+    ['hang', 'unknown timeout - to 1'],
+    ['delay=2000', 'unknown timeout - to 1'],
+    ['drip=60', 'unknown timeout - to 1'],
+);
+# The call of a row, its control URL.
+my $number = 0;
+my @rows_calls = map { $number++; m{^/(.*)} ? [$1, $control->base . "/body/$1/control"] : ["row-$number", $control->url("row-$number", $_)] } map { $_->[0] } @rows;
+my @rows_replies = send_all(map { ['/main', call => $_->[0], control => $_->[1]] } @rows_calls);
+my %requests;
+push @{ $requests{ $_->{call} // '' } }, $_ for $control->requests;
+for my $i (0 .. $#rows) {
+    my ($behaviour, $expected) = @{ $rows[$i] };
+    my ($reply, @requests) = ($rows_replies[$i], @{ $requests{ $rows_calls[$i][0] } || [] });
+    is(came_of($reply, @requests), $expected, "$behaviour: $expected");
+    my ($result, $error) = said($reply);
+    $expected =~ /^transferred/ ? is($result, $done, "$behaviour: the model hears of a transfer")
+        : $expected =~ /^unknown/ ? is($error, $perhaps, "$behaviour: the model hears that it may be under way")
+        : like($error, $no_transfer, "$behaviour: the model hears that it failed");
+    reply_fits('tool-calls', $reply->{body});
+    control_fits($_->{body}) for @requests;
+    cmp_ok(took($reply), '<', 8200, "$behaviour: inside the budget");
+}
+is(scalar(grep { $_->{path} =~ /redirected/ } $control->requests), 0, 'a redirect is not followed');
+
+# ---- the same, where the second answer is another
+for my $case (
+    ['429, then taken', 'transferred - 200 to 1 1', 'status=429'],
+    ['503 with Retry-After, then taken', 'transferred - 200 to 1 1', 'status=503,retry-after=0'],
+    ['503 with Retry-After, then 503 without', 'unknown timeout 503 to 1 1', 'status=503,retry-after=0', 'status=503'],
+    ['429, then refused, then the next route', 'transferred - 200 to 1 1 2', 'status=429', 'status=400'],
+    ['429, then cut off', 'unknown timeout - to 1 1', 'status=429', 'reset'],
+    ['refused, then the next route is taken', 'transferred - 200 to 1 2', 'status=400'],
+    ['refused in a 200, then the next route is taken', 'transferred - 200 to 1 2', 'body=error'],
+    ['refused, then the call is gone', 'failed call-gone 404 to 1 2', 'status=422', 'status=404'],
+    ['refused, then unknown', 'unknown timeout - to 1 2', 'status=422', 'silent'],
+) {
+    my ($name, $expected, @script) = @$case;
+    my $call = vapi_uuid();
+    $control->script(@script);
+    my ($reply) = send_all(['/main', call => $call, control => $control->url($call)]);
+    is(came_of($reply, seen($control, $call)), $expected, $name);
+    is($reply->{headers}{'x-route'}, $expected =~ /2$/ ? 'second' : 'first', "$name: the route is noted");
+}
+{
+    $control->script('status=429,retry-after=1');
+    my ($reply) = send_all(['/main', call => 'asked-to-wait', control => $control->url('asked-to-wait')]);
+    my @requests = seen($control, 'asked-to-wait');
+    is(scalar @requests, 2, 'Retry-After: once more');
+    cmp_ok($requests[1]{time} - $requests[0]{time}, '>', 0.95, 'after the time that Vapi asked for');
+}
+
+# ---- nothing can have been sent
+{
+    my @cases = (['/nobody', "http://127.0.0.1:$nobody"], map { ["/$_", $tls{$_}->base] } qw(wrong-name expired unknown-ca));
+    my @replies = send_all((map { [$_->[0], control => "$_->[1]/ok/unsent/control"] } @cases),
+        ['/mute', control => $mute->url('unsent')], ['/good', call => 'sent', control => $tls{good}->url('sent')]);
+    my $good = pop @replies;
+    is(came_of($good, seen($tls{good}, 'sent')), 'transferred - 200 to 1', 'a certificate of the given authority is good');
+    for my $i (0 .. $#cases) {
+        like(came_of($replies[$i]), qr/^failed timeout - to $/, "$cases[$i][0]: failed");
+        like((said($replies[$i]))[1], $no_transfer, "$cases[$i][0]: the model hears it");
+    }
+    for my $name (qw(wrong-name expired unknown-ca)) {
+        is(scalar $tls{$name}->requests, 0, "$name: nothing is sent to a server with such a certificate");
+        is($tls{$name}->connections, 2, "$name: tried once more");
+    }
+    is(came_of($replies[-1]), 'failed timeout - to ', 'a server that never shakes hands: failed');
+    is($mute->connections, 2, 'tried once more');
+    cmp_ok(took($replies[-1]), '<', 1500, 'VapiControlConnectTimeout holds');
+}
+
+# ---- time
+{
+    $mute->clear;
+    my ($hang, $wait, $connect, $tool, $slow, $drip) = send_all(
+        ['/budget', call => 'b-hang', control => $control->url('b-hang', 'hang')],
+        ['/budget', call => 'b-wait', control => $control->url('b-wait', 'status=429,retry-after=60')],
+        ['/budget-mute', call => 'b-connect', control => $mute->url('b-connect')],
+        ['/main', call => 'b-tool', timeout => 1, control => $control->url('b-tool', 'status=503,retry-after=60')],
+        ['/slow', call => 'b-slow', control => $control->url('b-slow', 'hang')],
+        ['/budget', call => 'b-drip', control => $control->url('b-drip', 'drip=20')],
+    );
+    is(came_of($hang, seen($control, 'b-hang')), 'unknown timeout - to 1', 'VapiBudget ends a control request');
+    is(came_of($wait, seen($control, 'b-wait')), 'failed limited 429 to 1 1', 'a long Retry-After leaves time for the second try');
+    like(came_of($connect), qr/^failed timeout - to $/, 'VapiBudget ends a handshake');
+    cmp_ok(took($_), '<', 1200, 'VapiBudget holds') for $hang, $wait, $connect, $drip;
+    is(came_of($tool, seen($control, 'b-tool')), 'failed refused 503 to 1 1', "the tool's own time-out");
+    cmp_ok(took($tool), '<', 950, 'three quarters of server.timeoutSeconds hold');
+    cmp_ok(took($slow), '>', 1400, 'VapiControlTimeout: as long as it says');
+    cmp_ok(took($slow), '<', 1900, 'and no longer');
+}
+
+# ---- what stands in the request
+{
+    send_all(['/token', call => 'with-token', control => $control->url('with-token')], ['/main', call => 'without', control => $control->url('without')]);
+    my %headers = map { ($_ => (seen($control, $_))[0]{headers}) } qw(with-token without);
+    is($headers{'with-token'}{authorization}, 'Bearer token-of-the-control-api', 'VapiControlToken is sent');
+    is($headers{without}{authorization}, undef, 'without it nothing is');
+    is($headers{without}{'content-type'}, 'application/json', 'the body is JSON');
+    is($headers{without}{expect}, undef, 'no question before it');
+}
+
+# ---- the caller of an async tool hears of a failure
+{
+    my @cases = (
+        ['/say', 'status=404', 1, $failure],
+        ['/say', 'status=400', 1, $failure],
+        ['/say', 'ok', 1],
+        ['/say', 'hang', 1],
+        ['/say', 'status=502', 1],
+        ['/say', 'status=404', 0],
+        ['/say-own', 'status=500', 1, 'No transfer for transferCall: refused.'],
+        ['/say-none', 'status=404', 1],
+    );
+    send_all(map { [$cases[$_][0], call => "say-$_", async => $cases[$_][2], control => $control->url("say-$_", $cases[$_][1])] } 0 .. $#cases);
+    for my $i (0 .. $#cases) {
+        my ($path, $behaviour, $async, $text) = @{ $cases[$i] };
+        my @say = grep { ($_->{json}{type} // '') ne 'transfer' } seen($control, "say-$i");
+        is_deeply([map { $_->{json} } @say], [defined $text ? { type => 'say', content => $text } : ()], "$path, $behaviour, async $async: " . ($text // 'nothing') . ' is spoken');
+        control_fits($_->{body}) for @say;
+    }
+}
+
+# ---- a payload without a control URL
+{
+    my ($reply) = send_all(['/main', call => 'urlless']);
+    is(came_of($reply), 'failed no-control-url - to ', 'no control URL, no key: failed');
+    like((said($reply))[1], qr/no control URL/, 'the model hears why');
+    my @keys = qw(ok elsewhere nowhere status=401 status=404 status=500 body=html garbage redirect hang silent gone);
+    my @replies = send_all((map { ["/key-$_", call => $_ eq 'elsewhere' || $_ eq 'nowhere' ? $_ : "key-$_"] } @keys), ['/key-ok', call => 'has-one', control => $control->url('has-one')]);
+    my %reply = map { ($keys[$_] => $replies[$_]) } 0 .. $#keys;
+    my ($get, @posts) = seen($control, 'key-ok');
+    is(came_of($reply{ok}, @posts), 'transferred - 200 to 1', 'VapiApiKey: Vapi is asked for the URL');
+    is("$get->{method} $get->{path} $get->{headers}{authorization}", 'GET /ok/call/key-ok Bearer key-of-the-control-api', 'with the key');
+    is($posts[0]{headers}{authorization}, undef, 'which the control API is not told');
+    is(came_of($reply{elsewhere}, seen($control, 'elsewhere')), 'failed not-allowed - to ', 'its answer is held against VapiControlHosts');
+    is(came_of($reply{$_}), 'failed no-control-url - to ', "GET /call/ID, $_: no control URL") for grep { !/^(?:ok|elsewhere)$/ } @keys;
+    is(scalar(grep { $_->{path} =~ /redirected/ } $control->requests), 0, 'a redirect is not followed');
+    cmp_ok(took($reply{hang}), '<', 1200, 'a key server that never answers ends in time');
+    is(scalar(grep { $_->{method} eq 'GET' } seen($control, 'has-one')), 0, 'a payload with a URL: nobody is asked');
+}
+
+# ---- a proxy
+{
+    my ($plain, $tunnelled, $refused) = send_all(
+        ['/proxy', call => 'by-proxy', control => $control->url('by-proxy')],
+        ['/tunnel', call => 'by-tunnel', control => $tls{good}->url('by-tunnel')],
+        ['/no-tunnel', call => 'by-none', control => $tls{good}->url('by-none')],
+    );
+    my ($request) = seen($proxy, 'by-proxy');
+    is(came_of($plain, $request), 'transferred - 200 to 1', 'VapiControlProxy is asked');
+    is($request->{path}, $control->url('by-proxy'), 'for the control URL');
+    is(scalar seen($control, 'by-proxy'), 0, 'and nobody else');
+    is(came_of($tunnelled, seen($tls{good}, 'by-tunnel')), 'transferred - 200 to 1', 'https goes through a tunnel of the proxy');
+    is($tunnel->asked, 'CONNECT 127.0.0.1:' . $tls{good}->port, 'to the control host');
+    like(came_of($refused, seen($tls{good}, 'by-none')), qr/^failed timeout .* to $/, 'a proxy that makes no tunnel: nothing was sent');
+}
+$s->no_canary(map { "$_-of-the-control-api" } qw(token key));
+$s->stop;
+
+# ---- connections are kept
+{
+    my $one = VapiTest->new(mpm => 'event', processes => 1, threads => 6, conf => endpoint_conf($control, "VapiDestination first $first", 'VapiRoute first', 'VapiControlTimeout 900ms'));
+    $one->start->allow_log(qr/outcome=unknown/, qr/AH10159: server is within MinSpareThreads/);    # as one process always is
+    my $transfer = sub {
+        my ($call, $behaviour) = @_;
+        return $one->signed_post('/vapi/transfer', vapi_tool_call(call => $call, control => $control->url($call, $behaviour)));
+    };
+    my $burst = sub { my ($name) = @_; $one->post_many(map { my $body = vapi_tool_call(call => "$name-$_", control => $control->url("$name-$_", 'delay=250')); ['/vapi/transfer', $body, $one->signed($body)] } 1 .. 4) };
+    $control->clear;
+    $transfer->("warm-$_") for 1 .. 10;
+    is($control->connections, 1, 'ten transfers, one after the other: one connection');
+    $burst->('first');
+    my $before = $control->connections;
+    cmp_ok($before, '<=', 4, 'four at once: four connections at most');
+    $burst->($_) for qw(second third);
+    $transfer->("again-$_") for 1 .. 3;
+    is($control->connections, $before, 'threads take over the connections of others: no new one');
+
+    for my $i (1 .. 5) {
+        my $reply = $transfer->("shut-$i", 'close');
+        sleep 0.1;    # the end of the connection arrives
+        is((said($reply))[0], $done, 'a connection that was closed after an answer costs nothing');
+    }
+    is(scalar seen($control, "shut-$_"), 1, 'and is sent once') for 1 .. 5;
+    for my $end (qw(silent reset)) {
+        $transfer->("kept-$end");
+        my $reply = $transfer->("cut-$end", $end);
+        my ($kept, $cut) = map { [seen($control, "$_-$end")] } qw(kept cut);
+        is($cut->[0]{connection}, $kept->[0]{connection}, "$end: on a kept connection");
+        is(scalar @$cut, 1, "$end after a request was read: it is not sent again");
+        is((said($reply))[1], $perhaps, "$end: the model hears that it may be under way");
+    }
+}
+done_testing;
+
+# A proxy that knows CONNECT alone.
+package Tunnel;
+use IO::Select;
+
+sub new {
+    my ($class) = @_;
+    my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 8) or die "proxy: $!";
+    my $self = bless { port => $listen->sockport, dir => VapiGuard::directory('proxy') }, $class;
+    my $pid = fork // die "fork: $!";
+    if (!$pid) {
+        VapiGuard::leave();
+        POSIX::setsid();
+        $SIG{CHLD} = 'IGNORE';
+        while (my $client = $listen->accept) {
+            next if fork;
+            eval { $self->_serve($client) };
+            POSIX::_exit(0);
+        }
+        POSIX::_exit(0);
+    }
+    VapiGuard::group($pid);
+    return $self;
+}
+
+sub port { $_[0]{port} }
+sub asked { my ($self) = @_; return join ' ', map { VapiHttpd::slurp($_) } glob "$self->{dir}/*" }
+
+sub _serve {
+    my ($self, $client) = @_;
+    my $head = '';
+    while ($head !~ /\r\n\r\n/) { sysread $client, $head, 1, length $head or return }
+    my ($method, $host, $port) = $head =~ /^(\w+) ([\d.]+):(\d+) /;
+    VapiHttpd::spit("$self->{dir}/$$", "$method $host:$port");
+    my $server = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or return;
+    syswrite $client, "HTTP/1.1 200 Connected\r\n\r\n";
+    my %other = ($client => $server, $server => $client);
+    while (my @ready = IO::Select->new($client, $server)->can_read) {
+        for my $from (@ready) {
+            sysread $from, my $bytes, 65536 or return;
+            syswrite $other{$from}, $bytes;
+        }
+    }
+}
