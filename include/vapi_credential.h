@@ -56,6 +56,9 @@ const char *vapi_credential_describe(const vapi_credential_t *c, apr_pool_t *p);
 /** What the headers alone say. bearer: OK or SECRET_WRONG; hmac: NEEDS_BODY or a refusal. Times are compared with d->now. */
 vapi_auth vapi_credential_check_headers(const vapi_credential_t *c, const vapi_auth_delivery_t *d);
 
+/** When a delivery says it was sent, by this credential's timestamp header. @return whether it says so in a way that can be read */
+int vapi_credential_sent(apr_time_t *out, const vapi_credential_t *c, const vapi_auth_delivery_t *d);
+
 /**
  * Holds the signature against the raw body; after NEEDS_BODY, with the same delivery. Constant time in the secret's part; every secret is tried.
  * @return OK or SIGNATURE_WRONG

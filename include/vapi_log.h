@@ -27,8 +27,8 @@ typedef struct vapi_record_t {
 /** Sets the notes of interface section 3 and writes the line: INFO, or WARN for refused, failed, unknown, no-route, limited, malformed. */
 void vapi_log_decision(request_rec *r, vapi_log_numbers numbers, const vapi_record_t *record);
 
-/** A delivery that did not authenticate: notes always, a line at most once a minute a reason. */
-void vapi_log_unauthorized(request_rec *r, const char *reason);
+/** A delivery that did not authenticate: notes always, a line at most once a minute a reason. `clocks`: " sent=... now=..." of a stale one, else "". */
+void vapi_log_unauthorized(request_rec *r, const char *reason, const char *clocks);
 
 /** An id of a call or tool call as it may be logged: itself if made of [A-Za-z0-9_.:-] and no longer than 64, else "-". */
 const char *vapi_log_id(const char *id);

@@ -46,7 +46,7 @@ typedef struct vapi_decision_t {
     vapi_dialled_t dialled;             /* where route is no `none` route */
     int index;                          /* of the route in the table; ask again from index + 1 after a refusal */
     const char *reason;                 /* why the latest route before it was not taken; "no-match" if no route was even tried */
-    const char *error;                  /* an expression failed: its words, for the log; the route counts as not taken */
+    const char *error;                  /* an expression failed: where it stands, for the log; its route counts as not taken */
     apr_array_header_t *trace;          /* vapi_trace_t, in order, of this asking */
 } vapi_decision_t;
 

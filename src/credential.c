@@ -279,13 +279,19 @@ static int read_signatures(const vapi_credential_t *c, signatures_t *found, cons
     return found->count > 0;
 }
 
+int vapi_credential_sent(apr_time_t *out, const vapi_credential_t *c, const vapi_auth_delivery_t *d)
+{
+    int absent;
+    const char *value = c->timestamp_header ? find_header(d->headers, c->timestamp_header, &absent) : NULL;
+
+    return value && vapi_credential_time(out, value);
+}
+
 static int is_fresh(const vapi_credential_t *c, const vapi_auth_delivery_t *d)
 {
     apr_time_t sent = 0;
-    int absent;
-    const char *value = find_header(d->headers, c->timestamp_header, &absent);
 
-    return value && vapi_credential_time(&sent, value) && sent >= d->now - c->tolerance && sent <= d->now + c->tolerance;
+    return vapi_credential_sent(&sent, c, d) && sent >= d->now - c->tolerance && sent <= d->now + c->tolerance;
 }
 
 static vapi_auth check_signature_headers(const vapi_credential_t *c, const vapi_auth_delivery_t *d)

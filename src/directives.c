@@ -26,6 +26,7 @@ typedef struct form_t {
     int min, max;                     /* positional words; max 0: any number */
     const vapi_key_rule_t *keys;      /* NULL: no keys, or checked by what reads them */
     int own_keys;
+    int secret;                       /* a word of it is a secret: no error about the words' form quotes one */
 } form_t;
 
 static vapi_place_t place_of(const cmd_parms *cmd)
@@ -60,6 +61,9 @@ static const char *read_line(cmd_parms *cmd, void *conf, const char *args)
 
     if (!error && !form->own_keys) {
         error = vapi_words_check(words, form->keys ? form->keys : no_keys, cmd->pool);
+    }
+    if (error && form->secret) {
+        error = apr_psprintf(cmd->pool, "takes %s; no word of it may be KEY=... otherwise", cmd->cmd->errmsg);
     }
     if (!error && (words->positional->nelts < form->min || (form->max && words->positional->nelts > form->max))) {
         error = apr_psprintf(cmd->pool, "takes %s", cmd->cmd->errmsg);
@@ -575,26 +579,26 @@ static const vapi_key_rule_t limit_keys[] = { { "call", 0 }, { "caller", 0 }, { 
 static const vapi_key_rule_t param_keys[] = { { "enum", 0 }, { NULL, 0 } };
 static const vapi_key_rule_t api_key_keys[] = { { "url", 0 }, { NULL, 0 } };
 
-static const form_t credential_form = { read_credential, 1, 0, NULL, 1 };
-static const form_t plan_form = { read_plan, 1, 0, NULL, 1 };
-static const form_t destination_form = { read_destination, 1, 0, NULL, 1 };
-static const form_t allow_form = { read_allow, 1, 0, NULL, 0 };
-static const form_t state_form = { read_state, 1, 1, NULL, 1 };
-static const form_t authenticate_form = { read_authenticate, 1, 0, NULL, 0 };
-static const form_t tool_form = { read_tool, 1, 2, NULL, 0 };
-static const form_t param_form = { read_param, 2, 4, param_keys, 0 };
-static const form_t route_form = { read_route, 1, 0, NULL, 1 };
-static const form_t limit_form = { read_limit, 0, 0, limit_keys, 0 };
-static const form_t time_form = { read_time, 1, 1, NULL, 0 };
-static const form_t body_limit_form = { read_body_limit, 1, 1, NULL, 0 };
-static const form_t log_numbers_form = { read_log_numbers, 1, 1, NULL, 0 };
-static const form_t failure_say_form = { read_failure_say, 1, 1, NULL, 0 };
-static const form_t control_hosts_form = { read_control_hosts, 1, 0, NULL, 0 };
-static const form_t allow_private_form = { read_allow_private, 1, 1, NULL, 0 };
-static const form_t control_token_form = { read_control_token, 1, 1, NULL, 0 };
-static const form_t api_key_form = { read_api_key, 1, 1, api_key_keys, 0 };
-static const form_t ca_file_form = { read_ca_file, 1, 1, NULL, 0 };
-static const form_t proxy_form = { read_proxy, 1, 1, NULL, 0 };
+static const form_t credential_form = { read_credential, 1, 0, NULL, 1, 0 };
+static const form_t plan_form = { read_plan, 1, 0, NULL, 1, 0 };
+static const form_t destination_form = { read_destination, 1, 0, NULL, 1, 0 };
+static const form_t allow_form = { read_allow, 1, 0, NULL, 0, 0 };
+static const form_t state_form = { read_state, 1, 1, NULL, 1, 0 };
+static const form_t authenticate_form = { read_authenticate, 1, 0, NULL, 0, 0 };
+static const form_t tool_form = { read_tool, 1, 2, NULL, 0, 0 };
+static const form_t param_form = { read_param, 2, 4, param_keys, 0, 0 };
+static const form_t route_form = { read_route, 1, 0, NULL, 1, 0 };
+static const form_t limit_form = { read_limit, 0, 0, limit_keys, 0, 0 };
+static const form_t time_form = { read_time, 1, 1, NULL, 0, 0 };
+static const form_t body_limit_form = { read_body_limit, 1, 1, NULL, 0, 0 };
+static const form_t log_numbers_form = { read_log_numbers, 1, 1, NULL, 0, 0 };
+static const form_t failure_say_form = { read_failure_say, 1, 1, NULL, 0, 0 };
+static const form_t control_hosts_form = { read_control_hosts, 1, 0, NULL, 0, 0 };
+static const form_t allow_private_form = { read_allow_private, 1, 1, NULL, 0, 0 };
+static const form_t control_token_form = { read_control_token, 1, 1, NULL, 0, 1 };
+static const form_t api_key_form = { read_api_key, 1, 1, api_key_keys, 0, 1 };
+static const form_t ca_file_form = { read_ca_file, 1, 1, NULL, 0, 0 };
+static const form_t proxy_form = { read_proxy, 1, 1, NULL, 0, 0 };
 
 #define HOST(name, form, help)     AP_INIT_RAW_ARGS(name, host_directive, (void *)&(form), RSRC_CONF, help)
 #define ENDPOINT(name, form, help) AP_INIT_RAW_ARGS(name, endpoint_directive, (void *)&(form), RSRC_CONF | ACCESS_CONF, help)

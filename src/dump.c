@@ -63,8 +63,8 @@ static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
     const vapi_host_conf_t *host = vapi_host_conf(s);
     int i;
 
-    apr_file_printf(out, "%s %s:%u (%s:%u)\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
-                    s->port, s->defn_name ? s->defn_name : "", s->defn_line_number);
+    apr_file_printf(out, "%s %s%s (%s:%u)\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
+                    s->port ? apr_psprintf(p, ":%u", s->port) : "", s->defn_name ? s->defn_name : "", s->defn_line_number);
     dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
     dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
     dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
@@ -118,7 +118,13 @@ static void dump_routes(apr_file_t *out, const vapi_endpoint_t *e)
     }
 }
 
-static void dump_values(apr_file_t *out, const vapi_endpoint_t *e)
+/* A time as a directive takes it. */
+static const char *time_text(apr_interval_time_t time, apr_pool_t *p)
+{
+    return time % APR_USEC_PER_SEC ? apr_psprintf(p, "%" APR_TIME_T_FMT "ms", apr_time_as_msec(time)) : apr_psprintf(p, "%" APR_TIME_T_FMT, apr_time_sec(time));
+}
+
+static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
 {
     const apr_array_header_t *hosts = vapi_endpoint_control_hosts(e);
     const vapi_limits_t *limits = vapi_endpoint_limits(e);
@@ -129,12 +135,12 @@ static void dump_values(apr_file_t *out, const vapi_endpoint_t *e)
     for (i = 0; i < hosts->nelts; i++) {
         apr_file_printf(out, " %s", vapi_control_host_text(APR_ARRAY_IDX(hosts, i, vapi_control_host_t *)));
     }
-    apr_file_printf(out, "\n    VapiBudget %.3g  VapiSettle %.3g  VapiControlTimeout %.3g  VapiControlConnectTimeout %.3g  VapiBodyLimit %" APR_OFF_T_FMT "\n",
-                    (double)vapi_endpoint_budget(e) / 1e6, (double)vapi_endpoint_settle(e) / 1e6, (double)vapi_endpoint_control_timeout(e) / 1e6,
-                    (double)vapi_endpoint_connect_timeout(e) / 1e6, vapi_endpoint_body_limit(e));
+    apr_file_printf(out, "\n    VapiBudget %s  VapiSettle %s  VapiControlTimeout %s  VapiControlConnectTimeout %s  VapiBodyLimit %" APR_OFF_T_FMT "\n",
+                    time_text(vapi_endpoint_budget(e), p), time_text(vapi_endpoint_settle(e), p), time_text(vapi_endpoint_control_timeout(e), p),
+                    time_text(vapi_endpoint_connect_timeout(e), p), vapi_endpoint_body_limit(e));
     apr_file_printf(out, "    VapiLimit call=%d", limits->call);
     if (limits->caller) {
-        apr_file_printf(out, " caller=%d/%.3g", limits->caller, (double)limits->caller_window / 1e6);
+        apr_file_printf(out, " caller=%d/%s", limits->caller, time_text(limits->caller_window, p));
     }
     if (limits->outbound) {
         apr_file_printf(out, " outbound=%d", limits->outbound);
@@ -171,7 +177,7 @@ static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
         dump_who(out, e);
         dump_tools(out, e);
         dump_routes(out, e);
-        dump_values(out, e);
+        dump_values(out, e, p);
     }
 }
 
@@ -224,11 +230,11 @@ static const char *url_of(const vapi_endpoint_t *e, apr_pool_t *p)
     return apr_pstrcat(p, scheme, "://", s->server_hostname, usual ? "" : apr_psprintf(p, ":%u", s->port), e->section ? e->section : "/", NULL);
 }
 
-/* Vapi must wait longer than our budget, of which a request gets three quarters at most (W69: 20 s unless said). */
+/* Vapi must wait longer than our budget, of which a request gets three quarters at most (W69: 20 s unless said, 300 at most). */
 static int timeout_of(const vapi_endpoint_t *e)
 {
     int seconds = (int)apr_time_sec(vapi_endpoint_budget(e) * 4 / 3 + APR_USEC_PER_SEC - 1);
-    return seconds < 20 ? 20 : seconds;
+    return seconds < 20 ? 20 : seconds > 300 ? 300 : seconds;
 }
 
 static json_t *tool_json(const vapi_endpoint_t *e, const vapi_tool_t *tool, apr_pool_t *p)

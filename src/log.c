@@ -110,7 +110,7 @@ void vapi_log_decision(request_rec *r, vapi_log_numbers numbers, const vapi_reco
                   record->what ? " (" : "", record->what ? record->what : "", record->what ? ")" : "");
 }
 
-void vapi_log_unauthorized(request_rec *r, const char *reason)
+void vapi_log_unauthorized(request_rec *r, const char *reason, const char *clocks)
 {
     vapi_global_t *global = vapi_global();
     apr_uint32_t count = global->shared ? vapi_shared_refused(global->shared, reason) : 1;
@@ -119,7 +119,8 @@ void vapi_log_unauthorized(request_rec *r, const char *reason)
     set_note(r, "vapi-reason", reason);
     if (count) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                      "vapi: outcome=unauthorized reason=%s count=%u (refused since the last such line; at most one a minute is written)", reason, count);
+                      "vapi: outcome=unauthorized reason=%s%s count=%u (refused since the last such line; at most one a minute is written)", reason, clocks,
+                      count);
     }
 }
 

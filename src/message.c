@@ -413,6 +413,15 @@ static void read_destination_request(vapi_message_t *m)
     read_arguments(m, call, places);
 }
 
+/* Without these two nothing can be done: what cannot be read there is no absent value. @return NULL or what is wrong */
+static const char *check_string(vapi_message_t *m, const char *pointer)
+{
+    const char *why;
+    vapi_range_t range = vapi_payload_find_in(m->payload, m->message, pointer, &why);
+
+    return range.kind == VAPI_JSON_STRING && !vapi_payload_text(m->payload, range) ? "a string is not valid" : why;
+}
+
 static void read_type(vapi_message_t *m)
 {
     const char *sent = string_at(m, "/type");
@@ -447,8 +456,7 @@ const char *vapi_message_read(vapi_message_t **out, const char *body, apr_size_t
     if (m->message.kind != VAPI_JSON_OBJECT) {
         return "no message object";
     }
-    vapi_payload_find_in(m->payload, m->message, "/call/id", &why);
-    if (why) {
+    if ((why = check_string(m, "/type")) != NULL || (why = check_string(m, "/call/id")) != NULL) {
         return why;
     }
 

@@ -37,7 +37,7 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
 
     vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, q, &decision);
     if (decision.error) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->once.call), decision.error);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->message->call_id), decision.error);
     }
     if (!decision.route) {
         return end_with(record, q, "no-route", decision.reason, SAY_NONE);
@@ -106,7 +106,7 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     else if (verdict == VAPI_ONCE_SEEN) {
         if (changed) {
             ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a request came again with other arguments; it gets the answer of the first",
-                          vapi_log_id(d->once.call));
+                          vapi_log_id(d->message->call_id));
         }
         record.outcome = "duplicate";
     }

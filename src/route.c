@@ -98,9 +98,9 @@ const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_p
 /* Is the route to be taken? NULL: yes, and `out` says with what; else what its trace says, with *why. */
 static const char *try_route(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out, const char **why)
 {
-    const char *plan;
+    const char *plan, *values;    /* httpd's own words for an error may quote what was evaluated: a caller's, so they are dropped */
     vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
-    int match = route->when ? vapi_expression_true(route->when, q, &out->error) : 1;
+    int match = route->when ? vapi_expression_true(route->when, q, &values) : 1;
 
     *why = NULL;
     if (match <= 0) {
@@ -146,13 +146,16 @@ void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_nam
 
         result = try_route(route, names, form, q, out, &why);
         note(out, route, result ? result : "matched", why);
+        if (result && !out->error && strcmp(result, "error") == 0) {
+            out->error = apr_psprintf(q->pool, "%s:%u: VapiRoute %s", route->place.file, route->place.line, route->label);
+        }
         if (!result) {
             out->route = route;
             out->index = i;
             return;
         }
-        if (why) {
-            q->reason = out->reason = why;
+        if (why || !q->reason || !*q->reason) {
+            q->reason = out->reason = why ? why : "no-match";    /* what is known better stands */
         }
     }
     q->route = q->target = q->destination = NULL;

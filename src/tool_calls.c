@@ -64,7 +64,7 @@ static const char *ask_url(work_t *w, const char **why)
     how.deadline = d->deadline - (left < 2 * POST_RESERVE ? left / 2 : POST_RESERVE);
     api.allow_private = 1;    /* the host is the administrator's own choice */
     how.profile = vapi_child_profile(d->global->child, &api);
-    return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->once.call, why, d->pool);
+    return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->message->call_id, why, d->pool);
 }
 
 /* Fills w->move; 0 with the answer made when there is no URL that may be called. */
@@ -76,7 +76,7 @@ static int find_control_url(work_t *w)
     if (w->move.url) {
         return 1;
     }
-    if (!url && d->endpoint->api_key && *d->once.call) {
+    if (!url && d->endpoint->api_key && *d->message->call_id) {
         url = ask_url(w, &why);
     }
     if (!url) {
@@ -221,7 +221,7 @@ static void route_and_send(work_t *w)
     for (;;) {
         vapi_route_decide(table, from, &d->host->names, VAPI_FORM_CONTROL, &w->q, &w->decision);
         if (w->decision.error) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->once.call), w->decision.error);
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->message->call_id), w->decision.error);
         }
         if (!w->decision.route) {
             if (!w->answer) {
@@ -328,7 +328,7 @@ static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const 
     case VAPI_ONCE_SEEN:
         if (changed) {
             ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a tool call came again with other arguments; it gets the answer of the first",
-                          vapi_log_id(d->once.call));
+                          vapi_log_id(d->message->call_id));
         }
         w->record.outcome = "duplicate";
         w->answer = reply;
@@ -339,7 +339,7 @@ static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const 
     default:
         end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, d->r, "vapi: call=%s the state store has no room or cannot be reached: nothing was transferred",
-                      vapi_log_id(d->once.call));
+                      vapi_log_id(d->message->call_id));
     }
     vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
     return w->answer;
@@ -424,7 +424,7 @@ const char *vapi_tool_calls_answer(vapi_delivery_t *d)
         }
     }
     if (nameless || !calls->nelts) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %d tool calls have no id and cannot be answered", vapi_log_id(d->once.call), nameless);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %d tool calls have no id and cannot be answered", vapi_log_id(d->message->call_id), nameless);
     }
     return vapi_reply_results(calls, answers, d->pool);
 }

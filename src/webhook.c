@@ -366,7 +366,7 @@ void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text)
     const char *assistant = vapi_message_assistant_id(d->message);
 
     if (vapi_child_first_time(d->global->child, text, assistant)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->once.call), vapi_log_id(assistant), text);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->message->call_id), vapi_log_id(assistant), text);
     }
 }
 
@@ -392,6 +392,20 @@ const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, v
     return said && *said ? said : otherwise;
 }
 
+/* What claims, gate and counters know the call by. Calls without an id must not share them: their control URL tells them apart, or what is asked. */
+static const char *identity_of(vapi_message_t *m)
+{
+    const char *url;
+
+    if (*m->call_id) {
+        return m->call_id;
+    }
+    if ((url = vapi_message_control_url(m)) != NULL) {
+        return url;
+    }
+    return m->tool_calls->nelts && APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id ? APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id : "";
+}
+
 static const char *read_message(vapi_delivery_t *d)
 {
     const char *last, *error = vapi_message_read(&d->message, d->body, d->body_len, d->pool);
@@ -403,7 +417,7 @@ static const char *read_message(vapi_delivery_t *d)
     d->transfers = vapi_message_transfers(d->message, &last);
     d->once.state = d->global->state;
     d->once.host = d->host->id;
-    d->once.call = d->message->call_id;
+    d->once.call = identity_of(d->message);
     d->once.deadline = d->deadline;
     d->once.pool = d->pool;
     if (d->transfers && *d->once.call && vapi_message_transfer_failed(last)) {

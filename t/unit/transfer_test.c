@@ -534,7 +534,7 @@ static void test_move_to_a_closed_port(void **state)
     move = move_to(port, 1000);
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, FAILED);
-    assert_string_equal(moved.reason, "failed");
+    assert_string_equal(moved.reason, "timeout");
     assert_int_equal(moved.tries, 2);
     assert_int_equal(moved.status, 0);
     assert_in_range(moved.took, 245 * MS, 500 * MS);
