@@ -553,11 +553,15 @@ const char *vapi_message_control_url(vapi_message_t *m)
 
 int vapi_message_delegates_call_control(vapi_message_t *m)
 {
+    static const char wanted[] = "phone-call-control";
     vapi_range_t types_sent = find(m, "/assistant/serverMessages"), element;
     apr_size_t cursor = 0;
 
+    if (types_sent.kind != VAPI_JSON_ARRAY || !memmem(types_sent.at, types_sent.len, wanted, sizeof(wanted) - 1)) {
+        return 0;    /* almost always: the list need not be walked */
+    }
     while ((element = vapi_payload_next(m->payload, types_sent, &cursor)).kind != VAPI_JSON_ABSENT) {
-        if (!strcmp(string_of(m, element), "phone-call-control")) {
+        if (!strcmp(string_of(m, element), wanted)) {
             return 1;
         }
     }

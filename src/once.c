@@ -22,11 +22,29 @@ static const vapi_state_provider_t *verbs(const vapi_once_t *once)
     return once->state->provider;
 }
 
+/* Puts a word and its length behind what is there: no two different sequences of words make the same bytes. */
+static char *put_word(char *to, const char *word, apr_size_t len)
+{
+    memcpy(to, &len, sizeof(len));
+    memcpy(to + sizeof(len), word, len);
+    return to + sizeof(len) + len;
+}
+
 static const char *make_key(const vapi_once_t *once, const char *what, const char *a, const char *b, apr_size_t *len)
 {
-    const char *key = apr_psprintf(once->pool, "%s|%" APR_SIZE_T_FMT ":%s|%" APR_SIZE_T_FMT ":%s|%" APR_SIZE_T_FMT ":%s", what,
-                                   strlen(once->host), once->host, strlen(a), a, strlen(b), b);
-    *len = strlen(key);
+    const char *words[] = { what, once->host, a, b };
+    apr_size_t lens[4], i;
+    char *key, *to;
+
+    *len = sizeof(lens);
+    for (i = 0; i < 4; i++) {
+        lens[i] = strlen(words[i]);
+        *len += lens[i];
+    }
+    key = to = apr_palloc(once->pool, *len);
+    for (i = 0; i < 4; i++) {
+        to = put_word(to, words[i], lens[i]);
+    }
     return key;
 }
 
