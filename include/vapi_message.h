@@ -59,7 +59,7 @@ const char *vapi_message_read(vapi_message_t **out, const char *body, apr_size_t
 const char *vapi_message_caller(vapi_message_t *m);      /* far end: E.164 number or SIP URI, from message.call.customer, then message.customer; anything else counts as unknown (T20, W2, W3) */
 const char *vapi_message_called(vapi_message_t *m);      /* own line: phoneNumber.number of message, then of message.call */
 const char *vapi_message_assistant(vapi_message_t *m);   /* assistant name: message.assistant.name, then message.call.assistant.name */
-const char *vapi_message_assistant_id(vapi_message_t *m);/* message.assistant.id, message.call.assistantId: to warn once per assistant */
+const char *vapi_message_assistant_id(vapi_message_t *m);/* message.call.assistantId, message.assistant.id: to warn once per assistant */
 const char *vapi_message_provider(vapi_message_t *m);    /* message.call.phoneCallProvider */
 const char *vapi_message_transport(vapi_message_t *m);   /* message.call.phoneCallTransport */
 const char *vapi_message_language(vapi_message_t *m);    /* message.language (of language-changed...), else assistant.transcriber.language */

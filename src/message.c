@@ -517,7 +517,7 @@ const char *vapi_message_assistant(vapi_message_t *m)
 
 const char *vapi_message_assistant_id(vapi_message_t *m)
 {
-    return string_at_either(m, "/assistant/id", "/call/assistantId");
+    return string_at_either(m, "/call/assistantId", "/assistant/id");    /* the first costs no look into the assistant's own record */
 }
 
 const char *vapi_message_provider(vapi_message_t *m)
@@ -554,12 +554,13 @@ const char *vapi_message_control_url(vapi_message_t *m)
 int vapi_message_delegates_call_control(vapi_message_t *m)
 {
     static const char wanted[] = "phone-call-control";
-    vapi_range_t types_sent = find(m, "/assistant/serverMessages"), element;
+    vapi_range_t assistant = find(m, "/assistant"), types_sent, element;
     apr_size_t cursor = 0;
 
-    if (types_sent.kind != VAPI_JSON_ARRAY || !memmem(types_sent.at, types_sent.len, wanted, sizeof(wanted) - 1)) {
-        return 0;    /* almost always: the list need not be walked */
+    if (!assistant.len || !memmem(assistant.at, assistant.len, wanted, sizeof(wanted) - 1)) {
+        return 0;    /* almost always: the assistant's record need not be read */
     }
+    types_sent = find(m, "/assistant/serverMessages");
     while ((element = vapi_payload_next(m->payload, types_sent, &cursor)).kind != VAPI_JSON_ABSENT) {
         if (!strcmp(string_of(m, element), wanted)) {
             return 1;
