@@ -157,12 +157,13 @@ int vapi_gate_is_shut(const vapi_once_t *once, apr_interval_time_t *left)
     return 1;
 }
 
-int vapi_gate_commit(const vapi_once_t *once, const vapi_gate_t *gate, apr_interval_time_t settle, int transfers)
+int vapi_gate_commit(const vapi_once_t *once, vapi_gate_t *gate, apr_interval_time_t settle, int transfers)
 {
     const char *known = apr_itoa(once->pool, transfers);
     apr_interval_time_t shut = vapi_clock_left(once->deadline) + settle + AFTERLIFE;
 
-    return verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut) == APR_SUCCESS;
+    gate->committed = verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut) == APR_SUCCESS;
+    return gate->committed;
 }
 
 void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved, apr_interval_time_t settle, int transfers)
@@ -173,7 +174,8 @@ void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved
         verbs(once)->settle(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), settle);
     }
     else {
-        verbs(once)->abandon(once->state, gate->hold.key, gate->hold.key_len, 0);    /* it may be committed; it is ours in any case */
+        /* committed, it is ours for sure and opened whatever its state; before, it may have run out and be another's by now */
+        verbs(once)->abandon(once->state, gate->hold.key, gate->hold.key_len, gate->committed ? 0 : gate->hold.token);
     }
 }
 
