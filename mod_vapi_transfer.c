@@ -22,6 +22,7 @@
 #include <ap_mpm.h>
 #include <httpd.h>
 #include <http_config.h>
+#include <http_connection.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <http_protocol.h>
@@ -111,6 +112,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_test_config(vapi_dump, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_pre_connection(vapi_log_quiet_connection, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_post_read_request(vapi_log_quiet, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -36,6 +36,9 @@ void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, va
 /** Shortens the deadline to `budget` from the arrival, if that is less than it had. */
 void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget);
 
+/** When the control POST must be able to begin: it keeps 2 seconds of the budget, or half of one under 4. What comes before it ends here. */
+apr_time_t vapi_delivery_post_time(const vapi_delivery_t *d);
+
 /** Warns once per assistant, kind and process: a constant text about how the assistant is set up. */
 void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text);
 

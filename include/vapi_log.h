@@ -37,10 +37,12 @@ const char *vapi_log_id(const char *id);
 const char *vapi_log_number(const char *number, vapi_log_numbers numbers, apr_pool_t *p);
 
 /**
- * httpd writes all request headers at trace4, a bearer secret among them. post_config: for each virtual host in which a credential's secret travels in a
- * header, a log configuration that stops httpd's http module at trace3. post_read_request: puts it on requests that bring such a header.
+ * httpd writes all request headers at trace4, mod_http2 at trace2, a bearer secret among them. post_config: where a credential's secret travels in a
+ * header, log configurations that stop httpd's http module at trace3, for its virtual host, and mod_http2 at trace1, for all. post_read_request: puts the
+ * one on requests that bring such a header; pre_connection: the other on connections.
  */
 void vapi_log_prepare_quiet(server_rec *s, apr_pool_t *pconf);
 int vapi_log_quiet(request_rec *r);
+int vapi_log_quiet_connection(conn_rec *c, void *csd);
 
 #endif

@@ -51,7 +51,6 @@ typedef enum { VAPI_GATE_OPEN = 0, VAPI_GATE_MOVING, VAPI_GATE_ERROR } vapi_gate
 typedef struct vapi_gate_t {
     vapi_gate_verdict verdict;
     vapi_hold_t hold;              /* OPEN */
-    int committed;
     apr_interval_time_t left;      /* MOVING: until it may be asked again */
 } vapi_gate_t;
 
@@ -65,7 +64,7 @@ int vapi_gate_is_shut(const vapi_once_t *once, apr_interval_time_t *left);
  * Before the transfer is sent: from now on shut for `settle`, whatever becomes of this process. `transfers`: how many transfers artifact.transfers
  * shows now; kept with the gate, to tell later failures from earlier ones. @return 0: the gate was lost, send nothing
  */
-int vapi_gate_commit(const vapi_once_t *once, vapi_gate_t *gate, apr_interval_time_t settle, int transfers);
+int vapi_gate_commit(const vapi_once_t *once, const vapi_gate_t *gate, apr_interval_time_t settle, int transfers);
 /** After it: accepted or unknown keeps it shut for `settle` from now; anything else opens it. */
 void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved, apr_interval_time_t settle, int transfers);
 

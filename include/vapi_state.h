@@ -30,7 +30,8 @@ typedef enum {
 
 typedef struct vapi_claim_t {
     vapi_claim_verdict verdict;
-    apr_uint64_t token;            /* MINE: shows to commit, settle and abandon that the claim is still the caller's; never 0 */
+    apr_uint64_t token;            /* MINE: shows to commit, settle and abandon that the claim is still the caller's; never 0. SETTLED: shows to abandon that
+                                      the claim is still the one that was seen */
     apr_uint64_t fingerprint;      /* BUSY, SETTLED: what the first claimer gave */
     const char *reply;             /* SETTLED: in the pool given, NUL-terminated; NULL otherwise */
     apr_size_t reply_len;
@@ -79,7 +80,7 @@ typedef struct vapi_state_provider_t {
                            const char *reply, apr_size_t reply_len, apr_interval_time_t keep);
 
     /**
-     * Records the answer for duplicates, for `keep`. What was committed may be settled late, after its `work` time.
+     * Records the answer for duplicates, for `keep` (0: forgets the claim at once). What was committed may be settled late, after its `work` time.
      * @return APR_NOTFOUND when the claim is not the caller's any more; APR_EINVAL for a reply over 64 KB; APR_ENOSPC: then a committed claim stays so
      */
     apr_status_t (*settle)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token,
@@ -88,7 +89,10 @@ typedef struct vapi_state_provider_t {
     /** Looks without taking: NONE, BUSY or SETTLED. */
     apr_status_t (*recall)(vapi_state_t *st, const char *key, apr_size_t key_len, vapi_claim_t *out, apr_pool_t *p);
 
-    /** Gives a claim back as if it had not been; token 0: whoever's and settled or committed too. APR_NOTFOUND if there is none, or not the caller's. */
+    /**
+     * Gives a claim back as if it had not been: the caller's own before it is committed, or one that was seen SETTLED, by its token; with token 0
+     * whoever's, in whatever state. APR_NOTFOUND if there is none, or another one.
+     */
     apr_status_t (*abandon)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token);
 
     /**

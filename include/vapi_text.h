@@ -30,7 +30,7 @@ const char *vapi_text_parse(vapi_text_t **out, const char *written, vapi_place_t
 /** As written, for dumps. */
 const char *vapi_text_written(const vapi_text_t *t);
 
-/** Has it no placeholder? Then *literal, if `literal` is given, is the text. Start-up only: it takes memory of the text's pool. */
+/** Has it no placeholder? Then *literal, if `literal` is given, is the text. */
 int vapi_text_is_literal(const vapi_text_t *t, const char **literal);
 
 /** VAPI_READS_... of all its placeholders. */

@@ -11,6 +11,7 @@
 #include <http_core.h>
 #include <http_log.h>
 
+#include "conftree.h"
 #include "vapi_config.h"
 
 APLOG_USE_MODULE(vapi_transfer);
@@ -183,23 +184,6 @@ static void check_section(check_t *check, const vapi_endpoint_t *section)
 
 /* ---- endpoints without VapiAuthenticate ---- */
 
-static int is_section(const ap_directive_t *dir, const char *name)
-{
-    return strncasecmp(dir->directive, name, strlen(name)) == 0;
-}
-
-static int has_child(const ap_directive_t *dir, const char *name)
-{
-    const ap_directive_t *child;
-
-    for (child = dir; child; child = child->next) {
-        if (strcasecmp(child->directive, name) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* Might this section too apply to what `path` serves? Plain prefixes can be told; patterns and directories cannot, and count as yes.
  * Like httpd, a prefix ends where a segment of the path does. */
 static int may_cover(const ap_directive_t *section, const char *path)
@@ -223,22 +207,11 @@ static int covered(const ap_directive_t *level, const char *path)
         if (strcasecmp(level->directive, "VapiAuthenticate") == 0) {
             return 1;
         }
-        if (level->first_child && !is_section(level, "<VirtualHost") && may_cover(level, path) && has_child(level->first_child, "VapiAuthenticate")) {
+        if (level->first_child && !vapi_tree_is_section(level, "<VirtualHost") && may_cover(level, path) && vapi_tree_has(level->first_child, "VapiAuthenticate")) {
             return 1;
         }
     }
     return 0;
-}
-
-static int is_our_handler(const ap_directive_t *dir)
-{
-    const char *args = dir->args;
-
-    if (strcasecmp(dir->directive, "SetHandler") != 0) {
-        return 0;
-    }
-    args += *args == '"';
-    return strncasecmp(args, "vapi-transfer", 13) == 0 && !strchr("-_", args[13] ? args[13] : ' ');
 }
 
 /* A SetHandler vapi-transfer: who may speak to it must stand in its section, its virtual host or the server. */
@@ -248,7 +221,7 @@ static void check_handler(check_t *check, const ap_directive_t *dir, const ap_di
     const char *path = section ? section->args : "/";
     vapi_place_t place = { dir->filename, (unsigned int)dir->line_num };
 
-    if ((section && has_child(section->first_child, "VapiAuthenticate")) || covered(ap_conftree, path)
+    if ((section && vapi_tree_has(section->first_child, "VapiAuthenticate")) || covered(ap_conftree, path)
         || (host && covered(host->first_child, path))) {
         return;
     }
@@ -262,14 +235,14 @@ static void check_handlers(check_t *check, const ap_directive_t *level, const ap
     const ap_directive_t *dir, *child;
 
     for (dir = level; dir; dir = dir->next) {
-        if (is_our_handler(dir)) {
+        if (vapi_tree_is_handler(dir)) {
             check_handler(check, dir, host);
         }
-        if (is_section(dir, "<VirtualHost")) {
+        if (vapi_tree_is_section(dir, "<VirtualHost")) {
             continue;
         }
         for (child = dir->first_child; child; child = child->next) {
-            if (is_our_handler(child)) {
+            if (vapi_tree_is_handler(child)) {
                 check_handler(check, child, host);
             }
         }
@@ -288,6 +261,7 @@ int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     if (!global->provider) {
         global->provider = vapi_state_provider("shm", ptemp);
     }
+    APR_ARRAY_PUSH(global->endpoints, vapi_endpoint_t *) = vapi_endpoint_of(s->lookup_defaults);    /* made before pre_config began the list */
     for (host = s; host; host = host->next) {
         name_host(host, pconf);
         check_host(&check, host);
@@ -297,7 +271,7 @@ int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     }
     check_handlers(&check, ap_conftree, NULL);
     for (dir = ap_conftree; dir; dir = dir->next) {
-        if (is_section(dir, "<VirtualHost")) {
+        if (vapi_tree_is_section(dir, "<VirtualHost")) {
             check_handlers(&check, dir->first_child, dir);
         }
     }

@@ -16,10 +16,19 @@
 static vapi_global_t *global;
 static apr_array_header_t *default_hosts;
 
+static apr_status_t end_reading(void *unused)
+{
+    (void)unused;
+    global = NULL;
+    default_hosts = NULL;
+    return APR_SUCCESS;
+}
+
 void vapi_config_begin(apr_pool_t *pconf)
 {
     vapi_control_host_t *host;
 
+    apr_pool_cleanup_register(pconf, NULL, end_reading, apr_pool_cleanup_null);    /* the next reading makes records before it begins */
     global = apr_pcalloc(pconf, sizeof(*global));
     global->endpoints = apr_array_make(pconf, 16, sizeof(vapi_endpoint_t *));
     default_hosts = apr_array_make(pconf, 1, sizeof(vapi_control_host_t *));
@@ -101,7 +110,7 @@ void *vapi_config_create_endpoint(apr_pool_t *p, char *path)
     e->server = NULL;
     e->section = path ? apr_pstrdup(p, path) : NULL;
     e->place.file = NULL;
-    if (global) {
+    if (global && !global->child) {    /* a child makes one too where an .htaccess names a directive of ours, only to refuse it */
         APR_ARRAY_PUSH(global->endpoints, vapi_endpoint_t *) = e;
     }
     return e;

@@ -520,6 +520,24 @@ static json_t *phone_json(const vapi_destination_t *d, const char *dialled, int 
     return object;
 }
 
+/* A json: file's texts for a telephone are checked as those of the directive are. */
+static int json_fits_phone(const vapi_destination_t *d, const json_t *object)
+{
+    static const struct {
+        const char *member;
+        int (*check)(const char *);
+    } checks[] = { { "callerId", is_caller_id }, { "extension", is_extension } };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        const vapi_text_t *text = vapi_template_text(d->json, checks[i].member);
+        if (text && !vapi_text_is_literal(text, NULL) && !checks[i].check(json_string_value(json_object_get(object, checks[i].member)))) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* The plan that goes with a telephone; 0 when a text of it cannot be made. */
 static int set_plan(json_t *object, const vapi_dial_rules_t *dial_rules, vapi_question_t *q)
 {
@@ -636,7 +654,10 @@ const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_r
     if (d->kind == VAPI_TARGET_JSON && (object = vapi_template_expand(d->json, q, &why)) == NULL) {
         return "bad-argument";
     }
-    if ((reason = resolve(d, dial_rules, q, object, out)) != NULL) {
+    if ((reason = resolve(d, dial_rules, q, object, out)) == NULL && object && out->kind <= VAPI_TARGET_SIP && !json_fits_phone(d, object)) {
+        reason = "bad-argument";
+    }
+    if (reason) {
         json_decref(object);
         return reason;
     }

@@ -202,7 +202,8 @@ static const char *read_state(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     global->provider = vapi_state_provider(first, cmd->temp_pool);
     if (!global->provider) {
         return strncmp(first, "redis", 5) == 0 ? "'redis' needs the module vapi_state_redis, loaded above this line"
-                                               : apr_psprintf(cmd->pool, "'%.40s' must begin with shm, shm:SIZE, redis:// or rediss://", first);
+                                               : apr_psprintf(cmd->pool, "'%.*s' must begin with shm, shm:SIZE, redis:// or rediss://",
+                                                              (int)strcspn(first, ":@"), first);    /* behind it a password may stand */
     }
     APR_ARRAY_PUSH(all, const char *) = first;
     for (i = 0; i < words->keys->nelts; i++) {
@@ -377,8 +378,7 @@ static const char *read_caller_limit(vapi_limits_t *limits, const char *written,
 static const char *read_limit(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
     vapi_endpoint_t *e = conf;
-    static const vapi_endpoint_t nothing_given;
-    vapi_limits_t *limits = apr_pmemdup(cmd->pool, vapi_endpoint_limits(&nothing_given), sizeof(*limits));
+    vapi_limits_t *limits = apr_pmemdup(cmd->pool, vapi_endpoint_limits(e), sizeof(*limits));    /* a second line of the section adds to the first */
     const char *error;
 
     if (words->positional->nelts) {

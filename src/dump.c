@@ -7,6 +7,7 @@
 #include <http_config.h>
 #include <http_core.h>
 
+#include "conftree.h"
 #include "vapi_config.h"
 #include "vapi_dial.h"
 #include "vapi_reply.h"
@@ -63,8 +64,8 @@ static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
     const vapi_host_conf_t *host = vapi_host_conf(s);
     int i;
 
-    apr_file_printf(out, "%s %s%s (%s:%u)\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
-                    s->port ? apr_psprintf(p, ":%u", s->port) : "", s->defn_name ? s->defn_name : "", s->defn_line_number);
+    apr_file_printf(out, "%s %s%s%s\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
+                    s->port ? apr_psprintf(p, ":%u", s->port) : "", s->defn_name ? apr_psprintf(p, " (%s:%u)", s->defn_name, s->defn_line_number) : "");
     dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
     dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
     dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
@@ -221,13 +222,12 @@ static json_t *parameters_json(const vapi_tool_t *tool)
 }
 
 /* ServerName with its scheme and the section's path: what Vapi is to call. */
-static const char *url_of(const vapi_endpoint_t *e, apr_pool_t *p)
+static const char *url_of(const server_rec *s, const char *path, apr_pool_t *p)
 {
-    const server_rec *s = e->server;
     const char *scheme = s->server_scheme ? s->server_scheme : s->port == 80 ? "http" : "https";
     int usual = !s->port || s->port == (strcmp(scheme, "https") == 0 ? 443 : 80);
 
-    return apr_pstrcat(p, scheme, "://", s->server_hostname, usual ? "" : apr_psprintf(p, ":%u", s->port), e->section ? e->section : "/", NULL);
+    return apr_pstrcat(p, scheme, "://", s->server_hostname, usual ? "" : apr_psprintf(p, ":%u", s->port), path, NULL);
 }
 
 /* Vapi must wait longer than our budget, of which a request gets three quarters at most (W69: 20 s unless said, 300 at most). */
@@ -237,7 +237,7 @@ static int timeout_of(const vapi_endpoint_t *e)
     return seconds < 20 ? 20 : seconds > 300 ? 300 : seconds;
 }
 
-static json_t *tool_json(const vapi_endpoint_t *e, const vapi_tool_t *tool, apr_pool_t *p)
+static json_t *tool_json(const vapi_endpoint_t *e, const vapi_tool_t *tool, const char *url)
 {
     json_t *function = json_pack("{s:s}", "name", tool->name);
 
@@ -246,24 +246,59 @@ static json_t *tool_json(const vapi_endpoint_t *e, const vapi_tool_t *tool, apr_
     }
     json_object_set_new(function, "parameters", parameters_json(tool));
     return json_pack("{s:s, s:b, s:o, s:{s:s, s:i}}", "type", "function", "async", 0, "function", function,
-                     "server", "url", url_of(e, p), "timeoutSeconds", timeout_of(e));
+                     "server", "url", url, "timeoutSeconds", timeout_of(e));
 }
 
-static void dump_tool_json(apr_file_t *out, apr_pool_t *p)
+static void add_tools(json_t *tools, const vapi_endpoint_t *e, const char *url)
 {
-    const apr_array_header_t *all = vapi_global()->endpoints;
-    json_t *tools = json_array(), *shown;
-    char *text;
-    int i, j;
+    int i;
 
-    for (i = 0; i < all->nelts; i++) {
-        const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
-        for (j = 0; section->server && section->tools && j < section->tools->nelts; j++) {
-            json_array_append_new(tools, tool_json(effective(section, p), APR_ARRAY_IDX(section->tools, j, vapi_tool_t *), p));
+    for (i = 0; i < e->tools->nelts; i++) {
+        json_array_append_new(tools, tool_json(e, APR_ARRAY_IDX(e->tools, i, vapi_tool_t *), url));
+    }
+}
+
+/* A tool that stands in no section serves the host's <Location>s with the handler and no VapiTool of their own. */
+static void add_inherited_tools(json_t *tools, const server_rec *s, apr_pool_t *p)
+{
+    const vapi_endpoint_t *e = vapi_endpoint_of(s->lookup_defaults);
+    const ap_directive_t *dir;
+
+    for (dir = e->tools ? vapi_tree_of(s) : NULL; dir; dir = dir->next) {
+        const char *path = vapi_tree_location(dir, p);
+        if (path && vapi_tree_has_handler(dir->first_child) && !vapi_tree_has(dir->first_child, "VapiTool")) {
+            add_tools(tools, e, url_of(s, path, p));
         }
     }
-    shown = json_array_size(tools) == 1 ? json_array_get(tools, 0) : tools;
-    text = json_dumps(shown, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+}
+
+static json_t *all_tools(server_rec *main_server, apr_pool_t *p)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    json_t *tools = json_array();
+    const server_rec *s;
+    int i, inside;
+
+    for (s = main_server; s; s = s->next) {
+        add_inherited_tools(tools, s, p);
+    }
+    for (inside = 1; inside >= 0; inside--) {
+        for (i = 0; i < all->nelts; i++) {
+            const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
+            /* outside a section, and no <Location> was found: the URL's path is for the administrator to fill in */
+            if (section->server && section->tools && (inside ? section->section != NULL : !json_array_size(tools))) {
+                add_tools(tools, effective(section, p), url_of(section->server, inside ? section->section : "/", p));
+            }
+        }
+    }
+    return tools;
+}
+
+static void dump_tool_json(apr_file_t *out, server_rec *s, apr_pool_t *p)
+{
+    json_t *tools = all_tools(s, p), *shown = json_array_size(tools) == 1 ? json_array_get(tools, 0) : tools;
+    char *text = json_dumps(shown, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+
     if (text) {
         apr_file_printf(out, "%s\n", text);
         free(text);
@@ -281,7 +316,7 @@ void vapi_dump(apr_pool_t *pconf, server_rec *s)
     }
     apr_file_open_stdout(&out, pconf);
     if (ap_exists_config_define("DUMP_VAPI_TOOL")) {
-        dump_tool_json(out, pconf);
+        dump_tool_json(out, s, pconf);
         return;
     }
     apr_file_printf(out, "state: %s\n", vapi_global()->provider->name);

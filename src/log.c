@@ -124,10 +124,11 @@ void vapi_log_unauthorized(request_rec *r, const char *reason, const char *clock
     }
 }
 
-/* ---- httpd's own line about request headers ---- */
+/* ---- httpd's own lines about request headers ---- */
 
 struct vapi_quiet_t {
-    struct ap_logconf *log;
+    struct ap_logconf *log;          /* of requests with such a header; NULL: nothing is written of them */
+    struct ap_logconf *connection;   /* of connections, on which mod_http2 writes headers before it is known whose they are; NULL likewise */
     apr_array_header_t *headers;     /* const char *: those that carry a secret */
 };
 
@@ -146,21 +147,47 @@ static apr_array_header_t *secret_headers(const vapi_host_conf_t *host, apr_pool
     return headers;
 }
 
-void vapi_log_prepare_quiet(server_rec *s, apr_pool_t *pconf)
+/* A log configuration in which one module stays below the level at which it shows headers; NULL where it does so already. */
+static struct ap_logconf *quieter(server_rec *s, const char *module_name, int showing, apr_pool_t *pconf)
 {
-    module *http = ap_find_linked_module("http_core.c");
+    module *talker = ap_find_linked_module(module_name);
+    struct ap_logconf *log;
 
-    for (; s && http; s = s->next) {
-        vapi_host_conf_t *host = vapi_host_conf(s);
-        apr_array_header_t *headers = secret_headers(host, pconf);
-
-        if (headers->nelts && ap_get_server_module_loglevel(s, http->module_index) >= APLOG_TRACE4) {
-            host->quiet = apr_pcalloc(pconf, sizeof(*host->quiet));
-            host->quiet->headers = headers;
-            host->quiet->log = ap_new_log_config(pconf, &s->log);
-            ap_set_module_loglevel(pconf, host->quiet->log, http->module_index, APLOG_TRACE3);
-        }
+    if (!talker || ap_get_server_module_loglevel(s, talker->module_index) < showing) {
+        return NULL;
     }
+    log = ap_new_log_config(pconf, &s->log);
+    ap_set_module_loglevel(pconf, log, talker->module_index, showing - 1);
+    return log;
+}
+
+void vapi_log_prepare_quiet(server_rec *main_server, apr_pool_t *pconf)
+{
+    server_rec *s;
+    int secrets = 0;
+
+    for (s = main_server; s; s = s->next) {
+        vapi_host_conf_t *host = vapi_host_conf(s);
+
+        host->quiet = apr_pcalloc(pconf, sizeof(*host->quiet));
+        host->quiet->headers = secret_headers(host, pconf);
+        host->quiet->log = host->quiet->headers->nelts ? quieter(s, "http_core.c", APLOG_TRACE4, pconf) : NULL;
+        secrets += host->quiet->headers->nelts;
+    }
+    for (s = main_server; s && secrets; s = s->next) {
+        vapi_host_conf(s)->quiet->connection = quieter(s, "mod_http2.c", APLOG_TRACE2, pconf);
+    }
+}
+
+int vapi_log_quiet_connection(conn_rec *c, void *csd)
+{
+    const struct vapi_quiet_t *quiet = vapi_host_conf(c->base_server)->quiet;
+
+    (void)csd;
+    if (quiet && quiet->connection) {
+        c->log = quiet->connection;
+    }
+    return OK;
 }
 
 int vapi_log_quiet(request_rec *r)
@@ -168,7 +195,7 @@ int vapi_log_quiet(request_rec *r)
     const vapi_host_conf_t *host = vapi_host_conf(r->server);
     int i;
 
-    for (i = 0; host->quiet && i < host->quiet->headers->nelts; i++) {
+    for (i = 0; host->quiet && host->quiet->log && i < host->quiet->headers->nelts; i++) {
         if (apr_table_get(r->headers_in, APR_ARRAY_IDX(host->quiet->headers, i, const char *))) {
             r->log = host->quiet->log;
             break;

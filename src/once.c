@@ -157,26 +157,20 @@ int vapi_gate_is_shut(const vapi_once_t *once, apr_interval_time_t *left)
     return 1;
 }
 
-int vapi_gate_commit(const vapi_once_t *once, vapi_gate_t *gate, apr_interval_time_t settle, int transfers)
+int vapi_gate_commit(const vapi_once_t *once, const vapi_gate_t *gate, apr_interval_time_t settle, int transfers)
 {
     const char *known = apr_itoa(once->pool, transfers);
     apr_interval_time_t shut = vapi_clock_left(once->deadline) + settle + AFTERLIFE;
 
-    gate->committed = verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut) == APR_SUCCESS;
-    return gate->committed;
+    return verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut) == APR_SUCCESS;
 }
 
+/* By the token in any case: a gate that has run out, committed or not, may be another's by now. */
 void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved, apr_interval_time_t settle, int transfers)
 {
     const char *known = apr_itoa(once->pool, transfers);
 
-    if (moved && settle > 0) {
-        verbs(once)->settle(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), settle);
-    }
-    else {
-        /* committed, it is ours for sure and opened whatever its state; before, it may have run out and be another's by now */
-        verbs(once)->abandon(once->state, gate->hold.key, gate->hold.key_len, gate->committed ? 0 : gate->hold.token);
-    }
+    verbs(once)->settle(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), moved ? settle : 0);
 }
 
 void vapi_gate_came_back(const vapi_once_t *once, int transfers)
@@ -187,7 +181,7 @@ void vapi_gate_came_back(const vapi_once_t *once, int transfers)
     call_key(once, "gate", &hold);
     if (verbs(once)->recall(once->state, hold.key, hold.key_len, &claim, once->pool) == APR_SUCCESS
         && claim.verdict == VAPI_CLAIM_SETTLED && claim.reply && transfers > atoi(claim.reply)) {
-        verbs(once)->abandon(once->state, hold.key, hold.key_len, 0);
+        verbs(once)->abandon(once->state, hold.key, hold.key_len, claim.token);    /* another message may have opened it since, and a request shut it again */
     }
 }
 

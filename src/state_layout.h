@@ -162,6 +162,9 @@ void vapi_stripe_reply(const vapi_stripe_t *st, const vapi_version_t *entry, cha
 /** Is this entry as it was written, its reply too? Trusts nothing that stands in the memory. */
 int vapi_stripe_is_whole(const vapi_stripe_t *st, const vapi_slot_t *slot);
 
+/** All owners of claims are dead: frees what they worked on, and what they had committed counts as lost from now on. */
+void vapi_stripe_end_work(const vapi_stripe_t *st, apr_time_t now);
+
 /** Makes everything anew from the slots; drops what has expired or is damaged. @return how many were damaged */
 apr_uint32_t vapi_stripe_repair(const vapi_stripe_t *st, apr_time_t now);
 
@@ -176,10 +179,10 @@ vapi_stripe_t vapi_state_stripe(const vapi_state_table_t *t, apr_uint32_t i);
 /** Makes zeroed memory of t->geometry an empty store. @param salt  NULL: a new one */
 apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char *salt);
 
-/** Makes the mutexes anew and repairs all stripes: nobody else may have the mapping. *damaged: entries that were dropped. */
+/** Makes the mutexes anew, repairs all stripes and ends all work: nobody else may have the mapping, so its owners are dead. *damaged: entries that were dropped. */
 apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged);
 
-/** Takes the live entries of `from` over, their times by the wall clock if the machine was started anew since. *lost: damaged, or no room. */
+/** Takes the live entries of `from` over, whose owners are dead, their times by the wall clock if the machine was started anew since. *lost: damaged, or no room. */
 apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_table_t *from, apr_uint32_t *lost);
 
 /** Was this header written in the present run of the machine? */

@@ -2,6 +2,7 @@
 /* The provider "shm": `VapiState shm[:SIZE] [file=PATH|none] [keep=86400]`. The store outlives graceful restarts in this process, and any others in its file. */
 #include "vapi_state.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <apr_lib.h>
@@ -28,6 +29,7 @@ APLOG_USE_MODULE(vapi_transfer);
 typedef struct shm_config_t {
     apr_size_t size;
     const char *file;              /* as written; NULL: memory only */
+    int file_given;
     apr_interval_time_t keep;
 } shm_config_t;
 
@@ -75,6 +77,7 @@ static shm_config_t *make_defaults(apr_pool_t *p)
 
     config->size = VAPI_STATE_SIZE_DEFAULT;
     config->file = DEFAULT_FILE;
+    config->file_given = 0;
     config->keep = KEEP_DEFAULT;
     return config;
 }
@@ -95,6 +98,7 @@ static const char *read_key(shm_config_t *config, unsigned *given, const char *w
     *given |= 1u << key;
     if (key == 0) {
         config->file = strcmp(value, "none") == 0 ? NULL : value;
+        config->file_given = 1;
         return *value ? NULL : "file= takes a path, or none";
     }
     error = vapi_word_time(&config->keep, value, KEEP_MIN, KEEP_MAX, p);
@@ -153,13 +157,15 @@ static apr_status_t open_again(vapi_state_table_t **out, const retained_t *retai
                      "until then it is %s with %" APR_SIZE_T_FMT " bytes", file_label(retained->path), retained->size);
     }
     if (retained->path && retained->mapping.fd < 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "VapiState: state file %s was in use by another server at the start: the store is still in "
-                     "memory only", retained->path);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "VapiState: state file %s could not be had at the start: the store is still in memory only",
+                     retained->path);
     }
     return vapi_state_table_attach(out, &retained->mapping, pconf);
 }
 
-static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, const char *path, apr_size_t size, server_rec *s,
+/* A file that nobody named need not be there: a server without its usual directory still transfers calls. One that was named must; and who put a
+ * link in its place may not choose what is forgotten. */
+static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, const char *path, int given, apr_size_t size, server_rec *s,
                                apr_pool_t *pconf)
 {
     vapi_state_open_t how = { path, size, LOCK_WAIT };
@@ -167,6 +173,12 @@ static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, c
     apr_status_t rv = vapi_state_table_open(out, &how, notes, pconf);
 
     log_notes(notes, path, s);
+    if (rv != APR_SUCCESS && rv != ELOOP && path && !given) {
+        how.path = NULL;
+        rv = vapi_state_table_open(out, &how, notes, pconf);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "VapiState: without its file the store is in memory only, and forgets what was transferred when the "
+                     "server is stopped: make DefaultRuntimeDir, or name a file (VapiState shm file=PATH)");
+    }
     if (rv == APR_SUCCESS) {
         retained->mapping = *vapi_state_table_mapping(*out);
         retained->path = path ? apr_pstrdup(s->process->pool, path) : NULL;
@@ -194,7 +206,7 @@ static apr_status_t shm_open(vapi_state_t **out, void *config, server_rec *s, ap
         rv = open_again(&state->table, retained, path, c->size, s, pconf);
     }
     else {
-        rv = open_first(&state->table, retained, path, c->size, s, pconf);
+        rv = open_first(&state->table, retained, path, c->file_given, c->size, s, pconf);
     }
     *out = &state->st;
     return rv;

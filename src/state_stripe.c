@@ -473,6 +473,33 @@ static int is_sound(const vapi_stripe_t *st, apr_uint32_t i)
     return vapi_stripe_is_whole(st, slot) && vapi_stripe_find(st, slot->digest) == NIL && own_chain(st, i);
 }
 
+/* As with any change, killed at any point the old version is in force or the new one; they share the chain. */
+static void lose_owner(const vapi_stripe_t *st, apr_uint32_t i, apr_time_t now)
+{
+    vapi_slot_t *slot = &st->slots[i];
+    vapi_version_t *next = &slot->version[slot->which == 1];
+
+    *next = *vapi_slot_entry(slot);
+    next->work_until = next->work_until < now ? next->work_until : now;
+    next->seal = seal_of(st, slot->digest, next);
+    switch_to(slot, slot->which == 1 ? 2 : 1);
+}
+
+void vapi_stripe_end_work(const vapi_stripe_t *st, apr_time_t now)
+{
+    apr_uint32_t i, newer;
+
+    for (i = st->head->oldest[VAPI_LIST_WORK]; i != NIL; i = newer) {
+        newer = st->slots[i].newer;
+        if (vapi_slot_entry(&st->slots[i])->state == VAPI_ENTRY_COMMITTED) {
+            lose_owner(st, i, now);
+        }
+        else {
+            vapi_stripe_remove(st, i);
+        }
+    }
+}
+
 apr_uint32_t vapi_stripe_repair(const vapi_stripe_t *st, apr_time_t now)
 {
     apr_uint32_t i, damaged = 0;

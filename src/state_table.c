@@ -174,6 +174,7 @@ apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damag
             return rv;
         }
         *damaged += vapi_stripe_repair(&st, vapi_clock_now());
+        vapi_stripe_end_work(&st, vapi_clock_now());
     }
     return APR_SUCCESS;
 }
@@ -249,9 +250,10 @@ static apr_status_t carry_entry(const vapi_state_table_t *t, const vapi_stripe_t
     apr_status_t rv;
 
     shift_times(&entry, shift, now);
-    if (entry.expires <= now) {
+    if (entry.expires <= now || entry.state == VAPI_ENTRY_WORKING) {
         return APR_SUCCESS;
     }
+    entry.work_until = entry.work_until < now ? entry.work_until : now;    /* of a committed one: its owner is dead */
     if (vapi_stripe_find(&st, slot->digest) != VAPI_STATE_NIL) {
         return APR_EEXIST;
     }
@@ -375,6 +377,7 @@ static void tell(const place_t *place, vapi_claim_t *out, apr_pool_t *p)
         out->left = entry->work_until - place->now;
         return;
     }
+    out->token = entry->token;
     reply = apr_palloc(p, (apr_size_t)entry->reply_len + 1);
     vapi_stripe_reply(&place->st, entry, reply);
     reply[entry->reply_len] = '\0';
@@ -520,7 +523,7 @@ apr_status_t vapi_state_table_abandon(vapi_state_table_t *t, const char *key, ap
         return rv;
     }
     entry = entry_at(&place);
-    if (!entry || (token && (entry->token != token || entry->state != VAPI_ENTRY_WORKING))) {
+    if (!entry || (token && (entry->token != token || (entry->state == VAPI_ENTRY_COMMITTED && !is_owner_gone(entry, place.now))))) {
         return leave(&place, APR_NOTFOUND);
     }
     vapi_stripe_remove(&place.st, place.slot);

@@ -10,6 +10,7 @@ struct node_t {
     const char *key;         /* in an object; NULL in a list */
     json_t *value;           /* borrowed from the file's tree */
     vapi_text_t *text;       /* of a string */
+    vapi_encoding encoding;  /* ... and what its place asks of the values in it */
     node_t *child, *next;    /* members or elements, in order */
 };
 
@@ -31,7 +32,16 @@ static apr_status_t forget(void *value)
     return APR_SUCCESS;
 }
 
-static const char *read_node(node_t **out, const char *key, json_t *value, reader_t *reader);
+static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader);
+
+/* TwiML is XML, and SIP headers end where a line does, also inside a plan or destination that a file writes out. */
+static vapi_encoding encoding_at(const char *key, const node_t *parent)
+{
+    if (key && strcmp(key, "twiml") == 0) {
+        return VAPI_TEXT_XML;
+    }
+    return parent && parent->key && strcmp(parent->key, "sipHeaders") == 0 ? VAPI_TEXT_HEADER : VAPI_TEXT_PLAIN;
+}
 
 static const char *read_children(node_t *node, reader_t *reader)
 {
@@ -42,7 +52,7 @@ static const char *read_children(node_t *node, reader_t *reader)
 
     if (json_is_array(node->value)) {
         json_array_foreach(node->value, i, value) {
-            if ((error = read_node(tail, NULL, value, reader)) != NULL) {
+            if ((error = read_node(tail, NULL, value, node, reader)) != NULL) {
                 return error;
             }
             tail = &(*tail)->next;
@@ -50,7 +60,7 @@ static const char *read_children(node_t *node, reader_t *reader)
         return NULL;
     }
     json_object_foreach(node->value, key, value) {
-        if ((error = read_node(tail, key, value, reader)) != NULL) {
+        if ((error = read_node(tail, key, value, node, reader)) != NULL) {
             return error;
         }
         tail = &(*tail)->next;
@@ -59,7 +69,7 @@ static const char *read_children(node_t *node, reader_t *reader)
 }
 
 /* Goes as deep as the administrator's own file; jansson has already bounded that. */
-static const char *read_node(node_t **out, const char *key, json_t *value, reader_t *reader) /* NOLINT(misc-no-recursion) */
+static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader) /* NOLINT(misc-no-recursion) */
 {
     node_t *node = *out = apr_pcalloc(reader->p, sizeof(*node));
     const char *error;
@@ -69,6 +79,7 @@ static const char *read_node(node_t **out, const char *key, json_t *value, reade
     if (!json_is_string(value)) {
         return read_children(node, reader);
     }
+    node->encoding = encoding_at(key, parent);
     error = vapi_text_parse(&node->text, json_string_value(value), reader->place, reader->p, reader->ptemp);
     if (error) {
         return apr_psprintf(reader->p, "%s%s%s", key ? key : "", key ? ": " : "", error);
@@ -92,7 +103,7 @@ const char *vapi_template_read(vapi_template_t **out, const char *file, apr_pool
     if (!json_is_object(json)) {
         return apr_psprintf(p, "%s: must hold one JSON object", file);
     }
-    if ((error = read_node(&t->root, NULL, json, &reader)) != NULL) {
+    if ((error = read_node(&t->root, NULL, json, NULL, &reader)) != NULL) {
         return apr_psprintf(p, "%s: %s", file, error);
     }
     *out = t;
@@ -133,7 +144,7 @@ static json_t *expand(const node_t *node, vapi_question_t *q, const char **why) 
     json_t *out, *value;
 
     if (node->text) {
-        text = vapi_text_expand(node->text, q, VAPI_TEXT_PLAIN, why);
+        text = vapi_text_expand(node->text, q, node->encoding, why);
         return text ? vapi_text_json(text, q->pool) : NULL;
     }
     if (!json_is_object(node->value) && !json_is_array(node->value)) {

@@ -16,6 +16,7 @@ typedef struct part_t {
 
 struct vapi_text_t {
     const char *written;
+    const char *literal;          /* the whole text where it has no placeholder, else NULL */
     apr_array_header_t *parts;    /* part_t */
     int reads;
 };
@@ -62,6 +63,22 @@ static const char *add_placeholder(vapi_text_t *t, const char *from, const char 
     return NULL;
 }
 
+/* Made at start-up: threads ask for it, and may take no memory of the configuration. */
+static void join_literals(vapi_text_t *t, apr_pool_t *p)
+{
+    const char *all = "";
+    int i;
+
+    for (i = 0; i < t->parts->nelts; i++) {
+        const part_t *part = &APR_ARRAY_IDX(t->parts, i, part_t);
+        if (part->placeholder) {
+            return;
+        }
+        all = apr_pstrcat(p, all, part->literal, NULL);
+    }
+    t->literal = all;
+}
+
 const char *vapi_text_parse(vapi_text_t **out, const char *written, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
 {
     vapi_text_t *t = apr_pcalloc(p, sizeof(*t));
@@ -91,6 +108,7 @@ const char *vapi_text_parse(vapi_text_t **out, const char *written, vapi_place_t
         }
     }
     add_literal(t, literal, literal + strlen(literal), p);
+    join_literals(t, p);
     *out = t;
     return NULL;
 }
@@ -102,22 +120,10 @@ const char *vapi_text_written(const vapi_text_t *t)
 
 int vapi_text_is_literal(const vapi_text_t *t, const char **literal)
 {
-    apr_array_header_t *all;
-    int i;
-
-    for (i = 0; i < t->parts->nelts; i++) {
-        if (APR_ARRAY_IDX(t->parts, i, part_t).placeholder) {
-            return 0;
-        }
+    if (t->literal && literal) {
+        *literal = t->literal;
     }
-    all = apr_array_make(t->parts->pool, t->parts->nelts + 1, sizeof(const char *));
-    for (i = 0; i < t->parts->nelts; i++) {
-        APR_ARRAY_PUSH(all, const char *) = APR_ARRAY_IDX(t->parts, i, part_t).literal;
-    }
-    if (literal) {
-        *literal = apr_array_pstrcat(t->parts->pool, all, 0);
-    }
-    return 1;
+    return t->literal != NULL;
 }
 
 int vapi_text_reads(const vapi_text_t *t)

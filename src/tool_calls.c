@@ -22,7 +22,6 @@ APLOG_USE_MODULE(vapi_transfer);
 #define SAY_NONE     "I can't transfer the call right now."
 #define SAY_FAILURE  "I'm sorry, I can't transfer the call right now."
 #define SAY_UNKNOWN  "The transfer may be under way."
-#define POST_RESERVE apr_time_from_sec(2)      /* what the control POST always keeps, or half of a budget under twice that */
 
 /** One tool call on its way. */
 typedef struct work_t {
@@ -57,11 +56,10 @@ static const char *end_with(work_t *w, const char *outcome, const char *reason, 
 static const char *ask_url(work_t *w, const char **why)
 {
     const vapi_delivery_t *d = w->d;
-    apr_interval_time_t left = vapi_clock_left(d->deadline);
     vapi_move_t how = w->move;
     vapi_http_profile_t api = *w->move.profile;
 
-    how.deadline = d->deadline - (left < 2 * POST_RESERVE ? left / 2 : POST_RESERVE);
+    how.deadline = vapi_delivery_post_time(d);
     api.allow_private = 1;    /* the host is the administrator's own choice */
     how.profile = vapi_child_profile(d->global->child, &api);
     return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->message->call_id, why, d->pool);

@@ -27,6 +27,8 @@ APLOG_USE_MODULE(vapi_transfer);
 
 #define READ_SIZE     65536
 #define FIRST_BUFFER  8192
+#define STREAM_POLL   2000    /* microseconds between two looks at a stream */
+#define POST_RESERVE  apr_time_from_sec(2)    /* what the control POST always keeps, or half of a budget under twice that */
 
 /* ---- 8 reply ---- */
 
@@ -152,7 +154,7 @@ static int take(reading_t *reading, apr_bucket_brigade *bb, int *done, apr_pool_
     return 0;
 }
 
-/* The connection's time-out for the read that follows: no longer than the request has left. HTTP/2 streams have no socket of their own. */
+/* The connection's time-out for the read that follows: no longer than the request has left. */
 static apr_status_t bound_read(request_rec *r, apr_time_t deadline, apr_interval_time_t usual)
 {
     apr_interval_time_t left = vapi_clock_left(deadline);
@@ -164,6 +166,19 @@ static apr_status_t bound_read(request_rec *r, apr_time_t deadline, apr_interval
     return socket ? apr_socket_timeout_set(socket, left < usual || usual < 0 ? left : usual) : APR_SUCCESS;
 }
 
+/* An HTTP/2 stream has no socket of its own to bound the wait of: it is asked again and again. APR_EAGAIN: nothing is there yet. */
+static apr_status_t read_some(vapi_delivery_t *d, apr_bucket_brigade *bb)
+{
+    int waits = d->r->connection->master == NULL;
+    apr_status_t rv = ap_get_brigade(d->r->input_filters, bb, AP_MODE_READBYTES, waits ? APR_BLOCK_READ : APR_NONBLOCK_READ, READ_SIZE);
+
+    if (!waits && (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb)))) {
+        apr_sleep(STREAM_POLL);
+        return APR_EAGAIN;
+    }
+    return rv;
+}
+
 static int read_brigades(vapi_delivery_t *d, reading_t *reading, apr_interval_time_t usual)
 {
     apr_bucket_brigade *bb = apr_brigade_create(d->pool, d->r->connection->bucket_alloc);
@@ -171,9 +186,12 @@ static int read_brigades(vapi_delivery_t *d, reading_t *reading, apr_interval_ti
     int done = 0, status = 0;
 
     while (!done && !status) {
-        rv = bound_read(d->r, d->deadline, usual);
+        rv = bound_read(d->r, vapi_delivery_post_time(d), usual);
         if (rv == APR_SUCCESS) {
-            rv = ap_get_brigade(d->r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, READ_SIZE);
+            rv = read_some(d, bb);
+        }
+        if (APR_STATUS_IS_EAGAIN(rv) && d->r->connection->master) {
+            continue;
         }
         if (rv != APR_SUCCESS) {
             return APR_STATUS_IS_TIMEUP(rv) ? HTTP_REQUEST_TIME_OUT : ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
@@ -226,6 +244,7 @@ static int refuse_body(vapi_delivery_t *d, int status)
                       " bytes) or LimitRequestBody allow", vapi_endpoint_body_limit(d->endpoint));
         return refuse_unread(d->r, status, "{\"error\":\"the body is too large\"}");
     }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, d->r, "vapi: outcome=malformed a delivery did not arrive whole, or not in time");
     return refuse_unread(d->r, status, status == HTTP_REQUEST_TIME_OUT ? "{\"error\":\"the body came too slowly\"}" : "{\"error\":\"the body could not be read\"}");
 }
 
@@ -361,6 +380,13 @@ void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget)
     }
 }
 
+apr_time_t vapi_delivery_post_time(const vapi_delivery_t *d)
+{
+    apr_interval_time_t budget = d->deadline - d->arrival;
+
+    return d->deadline - (budget < 2 * POST_RESERVE ? budget / 2 : POST_RESERVE);
+}
+
 void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text)
 {
     const char *assistant = vapi_message_assistant_id(d->message);
@@ -392,9 +418,25 @@ const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, v
     return said && *said ? said : otherwise;
 }
 
-/* What claims, gate and counters know the call by. Calls without an id must not share them: their control URL tells them apart, or what is asked. */
-static const char *identity_of(vapi_message_t *m)
+/* FNV-1a, 64 bits, of the delivery's bytes. */
+static const char *body_id(const vapi_delivery_t *d)
 {
+    apr_uint64_t hash = APR_UINT64_C(14695981039346656037);
+    apr_size_t i;
+
+    for (i = 0; i < d->body_len; i++) {
+        hash = (hash ^ (unsigned char)d->body[i]) * APR_UINT64_C(1099511628211);
+    }
+    return apr_psprintf(d->pool, "body %" APR_UINT64_T_HEX_FMT, hash);
+}
+
+/*
+ * What claims, gate and counters know the call by. Calls without an id must not share them: their control URL tells them apart, or what is asked, or the
+ * delivery itself, whose bytes are the same when it comes again. Messages that ask nothing are known by nothing then, and are not claimed.
+ */
+static const char *identity_of(const vapi_delivery_t *d)
+{
+    vapi_message_t *m = d->message;
     const char *url;
 
     if (*m->call_id) {
@@ -403,7 +445,10 @@ static const char *identity_of(vapi_message_t *m)
     if ((url = vapi_message_control_url(m)) != NULL) {
         return url;
     }
-    return m->tool_calls->nelts && APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id ? APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id : "";
+    if (m->tool_calls->nelts && APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id) {
+        return APR_ARRAY_IDX(m->tool_calls, 0, vapi_tool_call_t).id;
+    }
+    return m->type <= VAPI_MESSAGE_ASSISTANT_REQUEST ? body_id(d) : "";
 }
 
 static const char *read_message(vapi_delivery_t *d)
@@ -417,7 +462,7 @@ static const char *read_message(vapi_delivery_t *d)
     d->transfers = vapi_message_transfers(d->message, &last);
     d->once.state = d->global->state;
     d->once.host = d->host->id;
-    d->once.call = identity_of(d->message);
+    d->once.call = identity_of(d);
     d->once.deadline = d->deadline;
     d->once.pool = d->pool;
     if (d->transfers && *d->once.call && vapi_message_transfer_failed(last)) {
@@ -518,6 +563,7 @@ int vapi_webhook(request_rec *r)
     }
     if (!is_json(r) || !is_readable_encoding(r)) {
         apr_table_setn(r->notes, "vapi-outcome", "malformed");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "vapi: outcome=malformed a delivery is not application/json in UTF-8, or is compressed and no mod_deflate unpacks it");
         return refuse_unread(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "{\"error\":\"the body must be application/json in UTF-8\"}");
     }
     if ((status = read_body(d)) != 0) {                                              /* 1 */

@@ -164,9 +164,16 @@ my $file = {
 };
 push @conf, 'VapiDestination file json:@DIR@/file.json';
 location('file', 'VapiRoute file');
+my $sip_file = {
+    type => 'sip', sipUri => 'sip:x@pbx.example.com', callerId => '%{arg:id}', sipHeaders => { 'X-Note' => '%{arg:note}' },
+    transferPlan => { mode => 'warm-transfer-twiml', twiml => '<Response><Say>%{arg:a}</Say></Response>' },
+};
+my %files = ('file.json' => $json->encode($file), 'sip-file.json' => $json->encode($sip_file));
+push @conf, 'VapiDestination sip-file json:@DIR@/sip-file.json';
+location('sip-file', qq{VapiRoute sip-file $if}, 'VapiRoute other');
 
-my $s = VapiTest->new(conf => join('', map { "$_\n" } @conf, @locations), files => { 'file.json' => $json->encode($file) });
-$s->allow_log(qr/an expression of the table failed: \S+httpd\.conf:\d+: VapiRoute yes$/, qr/outcome=limited/);
+my $s = VapiTest->new(conf => join('', map { "$_\n" } @conf, @locations), files => {%files});
+$s->allow_log(qr/an expression of the table failed: \S+httpd\.conf:\d+: VapiRoute yes$/, qr/outcome=limited/, qr/SIP destination is used for a call over pstn/);
 $s->start;
 
 my $call = 0;
@@ -184,6 +191,8 @@ sub deliver {
 my @came = map { my $i = $_; [map { deliver("$_-$i", $spoken[$i][1]) } qw(say result none)] } 0 .. $#spoken;
 my @decided = map { deliver("expr-$_", $expressions[$_][1]) } 0 .. $#expressions;
 my $from_file = deliver('file', { a => "1 \"2\" \\ {{3}}\n4", b => 'Ü' });
+my %good = (a => 'x</Say><Dial>1</Dial>', note => 'gold', id => '+14155550123');
+my @from_sip_file = map { deliver('sip-file', { %good, %$_ }) } {}, { note => "gold\r\nRefer-To: x" }, { note => "\n" }, { id => 'x" <sip:y@z>' }, { id => 1 x 41 };
 my %sent;
 push @{ $sent{ $_->{call} } }, $_ for $control->requests;
 for my $i (0 .. $#spoken) {
@@ -201,6 +210,13 @@ is_deeply(
     { note => "x: 1 \"2\" \\ { {3} }\n4", plain => '{{customer.name}} %{x}', list => ['Ü', 1, undef], deep => { b => 'Ü' } },
     'json: every string is a text, encoded as JSON',
 );
+
+{
+    my ($good, @bad) = map { $sent{ $_->{call} }[0]{json}{destination} } @from_sip_file;
+    is($good->{transferPlan}{twiml}, '<Response><Say>x&lt;/Say&gt;&lt;Dial&gt;1&lt;/Dial&gt;</Say></Response>', 'json: TwiML gets values as XML');
+    is_deeply([@$good{qw(sipHeaders callerId)}], [{ 'X-Note' => 'gold' }, '+14155550123'], 'json: a header and a caller id');
+    is($_->{number}, '+14155550102', 'json: a line end in a header, or what is no caller id: the next route') for @bad;
+}
 
 # ---- route expressions
 for my $i (0 .. $#expressions) {
@@ -240,8 +256,7 @@ $s->stop;
 
 # At the most talkative level no value is logged either.
 {
-    my $loud = VapiTest->new(log_level => 'trace8', conf => join '', map { "$_\n" } @conf, @locations);
-    $loud->write_file('file.json', $json->encode($file));
+    my $loud = VapiTest->new(log_level => 'trace8', files => {%files}, conf => join '', map { "$_\n" } @conf, @locations);
     $loud->allow_log(@{ $s->{allowed} });
     $loud->start;
     $s = $loud;

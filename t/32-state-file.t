@@ -80,13 +80,26 @@ for my $case (
     is_known($first, 'two-servers', 0, 'in use: the first goes on');
     is_known($second, 'two-servers', 0, 'in use: the second serves, with a store of its own');
     is_known($second, 'two-servers', 1, 'in use: which works');
-    $second->log_like(qr/was in use by another server at the start/, 'a reload says it again') if $second->graceful;
+    $second->log_like(qr/could not be had at the start/, 'a reload says it again') if $second->graceful;
     is_known($second, 'two-servers', 1, 'in use: and survives a reload');
     is_known($first, 'two-servers', 1, 'in use: the first has its own still');
     $first->stop;
     $second->restart;
     is_known($second, 'two-servers', 1, 'once the first has gone the file is taken, with what is in it');
     $second->stop;
+}
+
+# As where DefaultRuntimeDir is not there, or is another user's: the file cannot be made.
+{
+    my $s = server('');
+    mkdir $s->dir . '/run/vapi_transfer.state.new' or die;
+    $s->start;
+    $s->log_like(qr/vapi_transfer\.state: its successor \(\.new\) cannot be opened/, 'no file by default: the start says so');
+    $s->log_like(qr/without its file the store is in memory only/, 'and what that means');
+    is_known($s, 'no-file', 0, 'no file by default: it serves');
+    $s->log_like(qr/could not be had at the start/, 'a reload says it again') if $s->graceful;
+    is_known($s, 'no-file', 1, 'and knows what it did');
+    $s->stop;
 }
 
 # What is done to the file between stop and start, what the start says, is the call known then.

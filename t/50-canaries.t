@@ -225,6 +225,21 @@ $s->log_like(qr/call=$full .* caller=\+493012345678 to=\+14155550100/, 'full: th
 ($full) = tool_call('full, and a caller that is no number', 'no-route', at => '/full', caller => $canary{customer});
 $s->no_canary(@secret, '/control');
 
+# ---- HTTP/2, whose module has lines of its own about headers
+
+my $has_h2 = ($ENV{VAPI_TEST_MPM} || 'event') ne 'prefork' && -e VapiHttpd::_ask('LIBEXECDIR') . '/mod_http2.so';
+if ($has_h2 && grep { -x "$_/curl" } split /:/, $ENV{PATH}) {
+    my $h2 = VapiTest->new(log_level => 'trace8', modules => ['http2'], files => { body => '{"message":{"type":"hang"}}', 'bearer.secret' => ["$canary{bearer}\n", 0600] },
+        conf => "Protocols h2c http/1.1\nVapiCredential bearer bearer secret=file:\@DIR\@/bearer.secret\n<Location /vapi>\nSetHandler vapi-transfer\nVapiAuthenticate bearer\n</Location>\n")->start;
+    $h2->allow_log(qr/AH10034|AH10159|AH00287/);
+    open my $out, '-|', 'curl', '-sS', '--noproxy', '*', '--max-time', '20', '--http2-prior-knowledge', '-H', 'Content-Type: application/json', '-H', "Authorization: Bearer $canary{bearer}",
+        '--data-binary', '@' . $h2->dir . '/body', $h2->base . '/vapi' or die "curl: $!";
+    is(scalar <$out>, '{}', 'a delivery with a bearer secret over HTTP/2');
+    $h2->log_like(qr/\[http2:trace1\]/, 'mod_http2 did write');
+    $h2->no_canary($canary{bearer});
+    $h2->stop;
+}
+
 # ---- dumps and refusals
 
 my $secrets = "VapiCredential literal hmac secret=$canary{dumped}\nVapiCredential second bearer secret=$canary{dumped}\nVapiControlToken $canary{dumped}\nVapiApiKey $canary{dumped}\nVapiTool transferCall\n"

@@ -25,6 +25,7 @@ VapiRoute front
 VapiBodyLimit 100000
 VapiLogNumbers none
 VapiSettle 0
+VapiLimit outbound=4
 CONTROL
 <Location "/unmerged">
     SetHandler vapi-transfer

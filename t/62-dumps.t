@@ -34,7 +34,8 @@ VapiAuthenticate prod
         VapiRoute none "arg('urgent') == 'false'" result="Later."
         VapiRoute front
         VapiRoute front "arg('floor') == '2'"
-        VapiLimit call=3 caller=5/1h outbound=7
+        VapiLimit call=3 caller=5/1h
+        VapiLimit outbound=7
         VapiControlHosts *.vapi.ai control.example.com:8443
         VapiBudget 30
         VapiSettle 500ms
@@ -133,6 +134,19 @@ is(join("\n", schema_errors('CreateFunctionToolDTO', $text)), '', "which Vapi's 
 is($tool->{server}{url}, 'https://one.example.com/vapi/transfer', 'with its URL');
 is($tool->{server}{timeoutSeconds}, 20, 'and its time');
 is_deeply($tool->{function}{parameters}, { type => 'object', properties => {}, required => [] }, 'and no parameters');
+
+# A tool outside sections is that of each <Location> with the handler and without a tool of its own.
+my $sections = join '', map { "<Location \"$_->[0]\">\nSetHandler $_->[1]\n$_->[2]</Location>\n" } ['/a', 'vapi-transfer', ''], ['/b', '"vapi-transfer"', "VapiTool own\n"], ['/c', 'server-status', ''];
+for my $case (
+    ["ServerName https://one.example.com\nVapiAuthenticate none\n$one$sections", 'own https://one.example.com/b, transferCall https://one.example.com/a', 'the server'],
+    ["VapiAuthenticate none\n$one<VirtualHost *:443>\nServerName https://two.example.com\n$sections</VirtualHost>\n", 'own https://two.example.com/b, transferCall https://two.example.com/a', 'the server, for a virtual host'],
+    ["<VirtualHost *:443>\nServerName https://two.example.com\nVapiAuthenticate none\n$one$sections</VirtualHost>\n", 'own https://two.example.com/b, transferCall https://two.example.com/a', 'a virtual host'],
+    ["ServerName https://one.example.com\nVapiAuthenticate none\n${one}SetHandler vapi-transfer\n", 'transferCall https://one.example.com/', 'the server, with the handler'],
+) {
+    my ($conf, $expected, $name) = @$case;
+    my $shown = $json->decode((configtest($conf, defines => ['DUMP_VAPI_TOOL']))[1]);
+    is(join(', ', sort map { "$_->{function}{name} $_->{server}{url}" } ref $shown eq 'ARRAY' ? @$shown : $shown), $expected, "a tool of $name: where it is answered");
+}
 
 for my $dump (qw(DUMP_VAPI DUMP_VAPI_TOOL)) {
     ($code, $text) = configtest(endpoint_conf(undef, $one, "VapiRoute nobody\n"), defines => [$dump]);

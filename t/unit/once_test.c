@@ -31,9 +31,20 @@ static apr_status_t on_settle(vapi_state_t *st, const char *key, apr_size_t len,
     return trouble ? trouble : vapi_state_table_settle(of(st), key, len, token, reply, reply_len, keep);
 }
 
+static vapi_once_t *reenter;            /* right after a recall another message opens the gate, and this request takes it */
+static vapi_gate_t reentered;
+
 static apr_status_t on_recall(vapi_state_t *st, const char *key, apr_size_t len, vapi_claim_t *out, apr_pool_t *p)
 {
-    return trouble ? trouble : vapi_state_table_recall(of(st), key, len, out, p);
+    apr_status_t rv = trouble ? trouble : vapi_state_table_recall(of(st), key, len, out, p);
+    vapi_once_t *other = reenter;
+
+    if (other) {
+        reenter = NULL;
+        vapi_state_table_abandon(of(st), key, len, 0);
+        vapi_gate_enter(other, 15 * SEC, &reentered);
+    }
+    return rv;
 }
 
 static apr_status_t on_abandon(vapi_state_t *st, const char *key, apr_size_t len, apr_uint64_t token)
@@ -232,6 +243,45 @@ static void test_gate_without_settle(void **unused)
     assert_int_equal(enter_gate(&once, 0).verdict, VAPI_GATE_OPEN);
 }
 
+/* Who was held up for longer than its work was to last leaves the gate to whoever has taken it since. */
+static void test_gate_left_late(void **unused)
+{
+    vapi_once_t once = a_request("h", "c", -1200000);    /* a second is added to it: over before anything is done */
+    vapi_once_t next = a_request("h", "c", SEC);
+    vapi_gate_t late = enter_gate(&once, 15 * SEC), gate = enter_gate(&next, 15 * SEC);
+    apr_interval_time_t left;
+
+    (void)unused;
+    assert_int_equal(late.verdict, VAPI_GATE_OPEN);
+    while (gate.verdict != VAPI_GATE_OPEN) {
+        apr_sleep(20000);
+        gate = enter_gate(&next, 15 * SEC);
+    }
+    assert_int_equal(vapi_gate_commit(&once, &late, 15 * SEC, 0), 0);
+    vapi_gate_leave(&once, &late, 0, 15 * SEC, 0);
+    assert_int_equal(vapi_gate_is_shut(&next, &left), 1);
+    assert_int_equal(vapi_gate_commit(&next, &gate, 15 * SEC, 0), 1);
+    vapi_gate_leave(&once, &late, 0, 15 * SEC, 0);
+    assert_int_equal(vapi_gate_is_shut(&next, &left), 1);
+}
+
+/* Two messages show the same failure: the second must not open what was shut again since. */
+static void test_gate_came_back_twice(void **unused)
+{
+    vapi_once_t once = a_request("h", "c", SEC);
+    vapi_gate_t gate = enter_gate(&once, 15 * SEC);
+    apr_interval_time_t left;
+
+    (void)unused;
+    assert_int_equal(vapi_gate_commit(&once, &gate, 15 * SEC, 0), 1);
+    vapi_gate_leave(&once, &gate, 1, 15 * SEC, 0);
+    reenter = &once;
+    vapi_gate_came_back(&once, 1);
+    assert_int_equal(reentered.verdict, VAPI_GATE_OPEN);
+    assert_int_equal(vapi_gate_is_shut(&once, &left), 1);
+    assert_int_equal(vapi_gate_commit(&once, &reentered, 15 * SEC, 1), 1);
+}
+
 /* Shut with `known` transfers shown; a message shows `shown`, the last of them failed. */
 static void test_gate_came_back(void **unused)
 {
@@ -317,7 +367,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_keys), TEST(test_release), TEST(test_wait), TEST(test_dead_owner), TEST(test_gate), TEST(test_gate_without_settle),
-        TEST(test_gate_came_back), TEST(test_attempts), TEST(test_limits), TEST(test_trouble)
+        TEST(test_gate_left_late), TEST(test_gate_came_back), TEST(test_gate_came_back_twice), TEST(test_attempts), TEST(test_limits), TEST(test_trouble)
     };
 
     return run_store_tests(tests, sizeof(tests) / sizeof(*tests));
