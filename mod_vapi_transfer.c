@@ -4,7 +4,7 @@
  *
  * The way of one delivery (a POST from Vapi), each step in the file named beside it:
  *
- *   1  read the body, up to a cap                    src/webhook.c
+ *   1  read the body, up to a cap                    src/webhook.c -> src/body.c
  *   2  authenticate it: raw bytes and headers        src/webhook.c -> src/credential.c
  *   3  read the message, in whatever shape           src/message.c over src/payload.c
  *   4  claim it: no delivery is worked on twice      src/once.c over a state provider (src/state_shm.c)

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_delivery.h
- * @brief One webhook POST on its way through the house: made by webhook.c, answered by tool_calls.c or requests.c.
+ * @brief One webhook POST on its way through the house: made by webhook.c, served by delivery.c, answered by tool_calls.c or requests.c.
  */
 #ifndef VAPI_DELIVERY_H
 #define VAPI_DELIVERY_H

@@ -15,8 +15,8 @@
 #include <http_log.h>
 #include <http_protocol.h>
 #include <http_request.h>
-#include <util_filter.h>
 
+#include "vapi_body.h"
 #include "vapi_clock.h"
 #include "vapi_delivery.h"
 #include "vapi_reply.h"
@@ -24,11 +24,6 @@
 #include "vapi_webhook.h"
 
 APLOG_USE_MODULE(vapi_transfer);
-
-#define READ_SIZE     65536
-#define FIRST_BUFFER  8192
-#define STREAM_POLL   2000    /* microseconds between two looks at a stream */
-#define POST_RESERVE  apr_time_from_sec(2)    /* what the control POST always keeps, or half of a budget under twice that */
 
 /* ---- 8 reply ---- */
 
@@ -62,175 +57,6 @@ static int refuse_unauthorized(request_rec *r, const char *reason, const char *c
 }
 
 /* ---- 1 read the capped body ---- */
-
-/* Only JSON in UTF-8 is read. Parameters other than charset do not matter. */
-static int is_json(request_rec *r)
-{
-    const char *type = apr_table_get(r->headers_in, "Content-Type"), *charset;
-    apr_size_t len;
-
-    if (!type || strncasecmp(type, "application/json", 16) != 0 || (type[16] && type[16] != ';' && !apr_isspace(type[16]))) {
-        return 0;
-    }
-    charset = ap_strcasestr(type + 16, "charset=");
-    if (!charset) {
-        return 1;
-    }
-    charset += 8;
-    charset += *charset == '"';
-    len = strcspn(charset, "\"; \t");
-    return (len == 5 && strncasecmp(charset, "utf-8", 5) == 0) || (len == 4 && strncasecmp(charset, "utf8", 4) == 0);
-}
-
-/* A compressed body is read only through mod_deflate's input filter, under its limits; that reads gzip. */
-static int is_readable_encoding(request_rec *r)
-{
-    const char *encoding = apr_table_get(r->headers_in, "Content-Encoding");
-    ap_filter_t *filter;
-
-    if (!encoding || strcasecmp(encoding, "identity") == 0) {
-        return 1;
-    }
-    if (strcasecmp(encoding, "gzip") != 0 && strcasecmp(encoding, "x-gzip") != 0) {
-        return 0;
-    }
-    for (filter = r->input_filters; filter; filter = filter->next) {
-        if (strcasecmp(filter->frec->name, "DEFLATE") == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-typedef struct reading_t {
-    char *bytes;
-    apr_size_t len, room;
-    apr_off_t limit;
-} reading_t;
-
-/* Room for what is announced, else it doubles; never beyond the cap, and a large announcement is believed only as bytes come. */
-static void make_room(reading_t *reading, apr_size_t more, apr_pool_t *p)
-{
-    apr_size_t room = reading->room;
-    char *bytes;
-
-    if (reading->len + more <= room) {
-        return;
-    }
-    while (room < reading->len + more) {
-        room *= 2;
-    }
-    bytes = apr_palloc(p, room);
-    memcpy(bytes, reading->bytes, reading->len);
-    reading->bytes = bytes;
-    reading->room = room;
-}
-
-/* Takes the data of one brigade; *done at its EOS. @return 0 or a status */
-static int take(reading_t *reading, apr_bucket_brigade *bb, int *done, apr_pool_t *p)
-{
-    apr_bucket *b;
-    const char *data;
-    apr_size_t len;
-
-    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
-        if (APR_BUCKET_IS_EOS(b)) {
-            *done = 1;
-            return 0;
-        }
-        if (APR_BUCKET_IS_METADATA(b)) {
-            continue;
-        }
-        if (apr_bucket_read(b, &data, &len, APR_BLOCK_READ) != APR_SUCCESS) {
-            return HTTP_BAD_REQUEST;
-        }
-        if ((apr_off_t)(reading->len + len) > reading->limit) {
-            return HTTP_REQUEST_ENTITY_TOO_LARGE;
-        }
-        make_room(reading, len, p);
-        memcpy(reading->bytes + reading->len, data, len);
-        reading->len += len;
-    }
-    return 0;
-}
-
-/* The connection's time-out for the read that follows: no longer than the request has left. */
-static apr_status_t bound_read(request_rec *r, apr_time_t deadline, apr_interval_time_t usual)
-{
-    apr_interval_time_t left = vapi_clock_left(deadline);
-    apr_socket_t *socket = r->connection->master ? NULL : ap_get_conn_socket(r->connection);
-
-    if (left <= 0) {
-        return APR_TIMEUP;
-    }
-    return socket ? apr_socket_timeout_set(socket, left < usual || usual < 0 ? left : usual) : APR_SUCCESS;
-}
-
-/* An HTTP/2 stream has no socket of its own to bound the wait of: it is asked again and again. APR_EAGAIN: nothing is there yet. */
-static apr_status_t read_some(vapi_delivery_t *d, apr_bucket_brigade *bb)
-{
-    int waits = d->r->connection->master == NULL;
-    apr_status_t rv = ap_get_brigade(d->r->input_filters, bb, AP_MODE_READBYTES, waits ? APR_BLOCK_READ : APR_NONBLOCK_READ, READ_SIZE);
-
-    if (!waits && (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb)))) {
-        apr_sleep(STREAM_POLL);
-        return APR_EAGAIN;
-    }
-    return rv;
-}
-
-static int read_brigades(vapi_delivery_t *d, reading_t *reading, apr_interval_time_t usual)
-{
-    apr_bucket_brigade *bb = apr_brigade_create(d->pool, d->r->connection->bucket_alloc);
-    apr_status_t rv;
-    int done = 0, status = 0;
-
-    while (!done && !status) {
-        rv = bound_read(d->r, vapi_delivery_post_time(d), usual);
-        if (rv == APR_SUCCESS) {
-            rv = read_some(d, bb);
-        }
-        if (APR_STATUS_IS_EAGAIN(rv) && d->r->connection->master) {
-            continue;
-        }
-        if (rv != APR_SUCCESS) {
-            return APR_STATUS_IS_TIMEUP(rv) ? HTTP_REQUEST_TIME_OUT : ap_map_http_request_error(rv, HTTP_BAD_REQUEST);
-        }
-        status = take(reading, bb, &done, d->pool);
-        apr_brigade_cleanup(bb);
-    }
-    return status;
-}
-
-/* @return 0, an HTTP status to answer with, or AP_FILTER_ERROR: a filter has answered already */
-static int read_body(vapi_delivery_t *d)
-{
-    apr_socket_t *socket = d->r->connection->master ? NULL : ap_get_conn_socket(d->r->connection);
-    const char *announced = apr_table_get(d->r->headers_in, "Content-Length");
-    apr_interval_time_t usual = -1;
-    reading_t reading = { NULL, 0, FIRST_BUFFER, vapi_endpoint_body_limit(d->endpoint) };
-    apr_off_t length = 0;
-    char *end;
-    int status;
-
-    if (announced && apr_strtoff(&length, announced, &end, 10) == APR_SUCCESS && !*end) {
-        if (length > reading.limit) {
-            return HTTP_REQUEST_ENTITY_TOO_LARGE;
-        }
-        reading.room = length > READ_SIZE * 4 ? READ_SIZE * 4 : (apr_size_t)length + 1;
-    }
-    reading.bytes = apr_palloc(d->pool, reading.room);
-    if (socket) {
-        apr_socket_timeout_get(socket, &usual);
-    }
-    status = read_brigades(d, &reading, usual);
-    if (socket) {
-        apr_socket_timeout_set(socket, usual);
-    }
-    d->body = reading.bytes;
-    d->body_len = reading.len;
-    return status;
-}
 
 /* Why the body was not read, in words for the far end and, for the cap, for the administrator. */
 static int refuse_body(vapi_delivery_t *d, int status)
@@ -351,72 +177,6 @@ static vapi_auth authenticate_headers(const vapi_delivery_t *d, vapi_auth_delive
 }
 
 /* ---- 3 read the message ---- */
-
-void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *call, vapi_question_t *q)
-{
-    memset(q, 0, sizeof(*q));
-    q->r = d->r;
-    q->pool = d->pool;
-    q->message = d->message;
-    q->call = call;
-}
-
-void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record)
-{
-    memset(record, 0, sizeof(*record));
-    record->call = d->message->call_id;
-    record->type = d->message->type_name;
-    record->tool = q->call ? q->call->name : NULL;
-    record->caller = d->caller;
-    record->attempt = -1;
-    record->control_time = -1;
-}
-
-void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget)
-{
-    if (d->arrival + budget < d->deadline) {
-        d->deadline = d->arrival + budget;
-        d->once.deadline = d->deadline;
-    }
-}
-
-apr_time_t vapi_delivery_post_time(const vapi_delivery_t *d)
-{
-    apr_interval_time_t budget = d->deadline - d->arrival;
-
-    return d->deadline - (budget < 2 * POST_RESERVE ? budget / 2 : POST_RESERVE);
-}
-
-void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text)
-{
-    const char *assistant = vapi_message_assistant_id(d->message);
-
-    if (vapi_child_first_time(d->global->child, text, assistant)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->message->call_id), vapi_log_id(assistant), text);
-    }
-}
-
-void vapi_delivery_warn_of_target(const vapi_delivery_t *d, const vapi_decision_t *decision)
-{
-    const char *provider = vapi_message_provider(d->message);
-
-    if (decision->dialled.kind == VAPI_TARGET_SIP && strcmp(vapi_message_transport(d->message), "pstn") == 0) {
-        vapi_delivery_warn_once(d, "a SIP destination is used for a call over pstn, which Vapi drops");
-    }
-    if (decision->dialled.is_own_line) {
-        vapi_delivery_warn_once(d, "a destination is the line that the caller dialled: the call comes straight back");
-    }
-    if (decision->plan && decision->dialled.kind <= VAPI_TARGET_SIP && vapi_plan_is_classic_warm(decision->plan)
-        && *provider && strcmp(provider, "twilio") != 0) {
-        vapi_delivery_warn_once(d, "a warm transfer plan is used on a provider other than Twilio, which does not have it");
-    }
-}
-
-const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, vapi_question_t *q)
-{
-    const char *why, *said = text ? vapi_text_expand(text, q, VAPI_TEXT_SPOKEN, &why) : NULL;
-    return said && *said ? said : otherwise;
-}
 
 /* FNV-1a, 64 bits, of the delivery's bytes. */
 static const char *body_id(const vapi_delivery_t *d)
@@ -561,12 +321,12 @@ int vapi_webhook(request_rec *r)
     if (got > VAPI_AUTH_NEEDS_BODY) {
         return refuse_unauthorized(r, reason, got == VAPI_AUTH_TIMESTAMP_STALE ? both_clocks(d, &auth) : "", 1);
     }
-    if (!is_json(r) || !is_readable_encoding(r)) {
+    if (!vapi_body_is_readable(r)) {
         apr_table_setn(r->notes, "vapi-outcome", "malformed");
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "vapi: outcome=malformed a delivery is not application/json in UTF-8, or is compressed and no mod_deflate unpacks it");
         return refuse_unread(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "{\"error\":\"the body must be application/json in UTF-8\"}");
     }
-    if ((status = read_body(d)) != 0) {                                              /* 1 */
+    if ((status = vapi_body_read(d)) != 0) {                                              /* 1 */
         return refuse_body(d, status);
     }
     if (got == VAPI_AUTH_NEEDS_BODY && (got = try_credentials(d, &auth, 1)) != VAPI_AUTH_OK) {   /* 2 */
