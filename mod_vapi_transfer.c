@@ -8,7 +8,7 @@
  *   2  authenticate it: raw bytes and headers        src/webhook.c -> src/credential.c
  *   3  read the message, in whatever shape           src/message.c over src/payload.c
  *   4  claim it: no delivery is worked on twice      src/once.c over a state provider (src/state_shm.c)
- *   5  decide: the first route that is true and      src/route.c, src/expression.c, src/destination.c
+ *   5  decide: the first route that is true and      src/route.c, src/expression.c, src/dialling.c
  *      available
  *   6  transfer: one POST to the call's control URL  src/tool_calls.c -> src/transfer.c -> src/http.c
  *   7  settle the claim: duplicates get this answer  src/once.c

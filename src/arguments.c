@@ -27,7 +27,7 @@ static int is_number(json_t *value, int integer)
     }
     if (json_is_real(value)) {
         number = json_real_value(value);
-        return !integer || (number >= -0x1p63 && number < 0x1p63 && number == (double)(long long)number);
+        return !integer || (number >= -9223372036854775808.0 && number < 9223372036854775808.0 && number == (double)(long long)number);
     }
     if (!text || !*text || apr_isspace(*text) || text[strspn(text, "+-.0123456789eE")]) {
         return 0;

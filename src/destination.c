@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
- * Destinations. Everything that can be known at start-up is checked there; what a call decides (a number from a lookup, a
- * spoken text) is checked when it is made, and a destination that fails its check is unavailable, never guessed at.
+ * Destinations at start-up: everything that can be known then is checked then. What a call decides (a number from the arguments, a spoken
+ * text) is checked when it is made, in dialling.c.
  */
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -11,35 +11,11 @@
 #include <httpd.h>
 #include <http_config.h>
 
-#include "vapi_destination.h"
+#include "destination.h"
 #include "vapi_dial.h"
-#include "vapi_template.h"
 
 #define CALLER_ID_MAX 40   /* W50 */
 #define EXTENSION_MAX 10   /* W50 */
-
-typedef struct sip_header_t {
-    const char *name;
-    vapi_text_t *value;
-} sip_header_t;
-
-struct vapi_destination_t {
-    const char *name, *target;
-    vapi_target_kind kind;
-    const char *value;                /* the number, URI, name or id of a fixed target */
-    vapi_text_t *runtime;             /* VAPI_TARGET_RUNTIME */
-    vapi_template_t *json;            /* VAPI_TARGET_JSON */
-    vapi_target_kind json_kind;       /* ... and what its `type` makes of it */
-    vapi_text_t *say, *extension, *caller_id;
-    const char *plan;
-    apr_array_header_t *sip_headers;  /* sip_header_t */
-    int e164;                         /* is the number checked by Vapi? */
-    int from_caller;
-    const char *context;              /* contextEngineeringPlan.type, NULL: none given */
-    int context_messages;             /* of lastNMessages */
-    vapi_place_t place;
-    const vapi_words_t *words;
-};
 
 /* Which kinds each key makes sense for, as bits of vapi_target_kind. */
 #define FOR(kind) (1 << (kind))
@@ -134,8 +110,7 @@ static const char *read_json(vapi_destination_t *d, const char *file, apr_pool_t
     return NULL;
 }
 
-/* The text that is dialled, where it is not known before the call: NULL for fixed targets. */
-static const vapi_text_t *dialled_text(const vapi_destination_t *d)
+const vapi_text_t *vapi_destination_dialled_text(const vapi_destination_t *d)
 {
     const vapi_text_t *text = d->runtime;
 
@@ -155,7 +130,7 @@ static const char *check_number(const char *number, int e164, apr_pool_t *p)
                 : apr_psprintf(p, "'%s' is not a number: + if any, then letters and digits, 3 to 40 in all", number);
 }
 
-static int has_scheme(const char *target, const char *scheme)
+int vapi_target_has_scheme(const char *target, const char *scheme)
 {
     return strncasecmp(target, scheme, strlen(scheme)) == 0;
 }
@@ -164,7 +139,7 @@ static const char *read_target(vapi_destination_t *d, apr_pool_t *p, apr_pool_t 
 {
     const char *target = d->target, *error;
 
-    if (has_scheme(target, "json:")) {
+    if (vapi_target_has_scheme(target, "json:")) {
         d->kind = VAPI_TARGET_JSON;
         return read_json(d, target + 5, p, ptemp);
     }
@@ -172,19 +147,19 @@ static const char *read_target(vapi_destination_t *d, apr_pool_t *p, apr_pool_t 
         d->kind = VAPI_TARGET_RUNTIME;
         return vapi_text_parse(&d->runtime, target, d->place, p, ptemp);
     }
-    if (has_scheme(target, "sip:") || has_scheme(target, "sips:")) {
+    if (vapi_target_has_scheme(target, "sip:") || vapi_target_has_scheme(target, "sips:")) {
         d->kind = VAPI_TARGET_SIP;
         d->value = target;
         error = vapi_dial_check_sip(target);
         return error ? apr_psprintf(p, "'%s' is not a SIP URI that Vapi takes: %s", target, error) : NULL;
     }
-    if (has_scheme(target, "assistant:")) {
+    if (vapi_target_has_scheme(target, "assistant:")) {
         d->kind = VAPI_TARGET_ASSISTANT;
         d->value = target + 10;
         return *d->value ? NULL : "'assistant:' needs the assistant's name, such as assistant:Triage";
     }
-    if (has_scheme(target, "assistant-id:") || has_scheme(target, "squad-id:")) {
-        d->kind = has_scheme(target, "squad-id:") ? VAPI_TARGET_SQUAD_ID : VAPI_TARGET_ASSISTANT_ID;
+    if (vapi_target_has_scheme(target, "assistant-id:") || vapi_target_has_scheme(target, "squad-id:")) {
+        d->kind = vapi_target_has_scheme(target, "squad-id:") ? VAPI_TARGET_SQUAD_ID : VAPI_TARGET_ASSISTANT_ID;
         d->value = strchr(target, ':') + 1;
         return is_uuid(d->value) ? NULL : apr_psprintf(p, "'%s' needs an id such as 3f2b9c1e-0000-4000-8000-000000000000", target);
     }
@@ -220,12 +195,12 @@ static const char *read_text(vapi_text_t **text, const vapi_destination_t *d, co
     return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
 }
 
-static int is_extension(const char *text)
+int vapi_destination_is_extension(const char *text)
 {
     return *text && strlen(text) <= EXTENSION_MAX && text[strspn(text, "0123456789*#,wWpP")] == '\0';
 }
 
-static int is_caller_id(const char *text)
+int vapi_destination_is_caller_id(const char *text)
 {
     return *text && strlen(text) <= CALLER_ID_MAX && !strpbrk(text, "\r\n\t\"<>");
 }
@@ -234,10 +209,10 @@ static const char *check_literals(const vapi_destination_t *d, apr_pool_t *p)
 {
     const char *literal;
 
-    if (d->extension && vapi_text_is_literal(d->extension, &literal) && !is_extension(literal)) {
+    if (d->extension && vapi_text_is_literal(d->extension, &literal) && !vapi_destination_is_extension(literal)) {
         return apr_psprintf(p, "extension='%.40s': must be 1 to 10 of 0-9 * # , w p", literal);
     }
-    if (d->caller_id && vapi_text_is_literal(d->caller_id, &literal) && !is_caller_id(literal)) {
+    if (d->caller_id && vapi_text_is_literal(d->caller_id, &literal) && !vapi_destination_is_caller_id(literal)) {
         return apr_psprintf(p, "caller-id='%.80s': must be 1 to 40 characters: a number, {{customer.number}} or {{phoneNumber.number}}", literal);
     }
     return NULL;
@@ -376,7 +351,7 @@ const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *
         || (d->kind == VAPI_TARGET_JSON && (error = check_json_target(d, p)) != NULL)) {
         return error;
     }
-    text = dialled_text(d);
+    text = vapi_destination_dialled_text(d);
     if (text && (vapi_text_reads(text) & VAPI_READS_WORDS) && !d->from_caller) {
         APR_ARRAY_PUSH(warnings, const char *) = "the target reads what the caller or the model said: without from-caller=on it is never dialled";
     }
@@ -411,267 +386,5 @@ const char *vapi_destination_describe(const vapi_destination_t *d, apr_pool_t *p
 
 int vapi_destination_is_runtime(const vapi_destination_t *d)
 {
-    return dialled_text(d) != NULL;
-}
-
-/* What the call yields for a run-time target: a word of VAPI_REASON, or NULL when it may be dialled. */
-static const char *allowed_at_run_time(const vapi_destination_t *d, const char *dialled, const vapi_dial_rules_t *dial_rules, vapi_question_t *q)
-{
-    const vapi_text_t *text = dialled_text(d);
-    int sip = has_scheme(dialled, "sip:") || has_scheme(dialled, "sips:");
-
-    if (!text) {
-        return NULL;
-    }
-    if ((vapi_text_reads(text) & VAPI_READS_WORDS) && !d->from_caller) {
-        return "not-allowed";
-    }
-    if (sip ? vapi_dial_check_sip(dialled) != NULL || strcasestr(dialled, ";maddr") != NULL
-            : (d->e164 ? !vapi_dial_is_e164(dialled) : !vapi_dial_is_loose(dialled))) {
-        return "not-allowed";
-    }
-    return vapi_allow_passes(dial_rules->allow, dialled, q->pool) ? NULL : "not-allowed";
-}
-
-/* Only a telephone call can be put through to a telephone: Vapi drops others (W45). A payload that names no type is taken as one. */
-static int is_telephone(const vapi_question_t *q)
-{
-    const char *type = q->message->call_type;
-    return !*type || strcmp(type, "inboundPhoneCall") == 0 || strcmp(type, "outboundPhoneCall") == 0;
-}
-
-static json_t *context_json(const vapi_destination_t *d)
-{
-    json_t *context = json_pack("{s:s}", "type", d->context);
-
-    if (strcmp(d->context, "lastNMessages") == 0) {
-        json_object_set_new(context, "maxMessages", json_integer(d->context_messages));
-    }
-    return context;
-}
-
-/* An assistant or squad; contextEngineeringPlan is a handoff's (W28). */
-static json_t *agent_json(const vapi_destination_t *d, vapi_form form, apr_pool_t *p)
-{
-    static const char *const members[] = { "assistantName", "assistantId", "squadId" };
-    json_t *object = json_pack("{s:s}", "type", d->kind == VAPI_TARGET_SQUAD_ID ? "squad" : "assistant");
-
-    json_object_set_new(object, members[d->kind - VAPI_TARGET_ASSISTANT], vapi_text_json(d->value, p));
-    if (d->context && form != VAPI_FORM_TRANSFER_REQUEST) {
-        json_object_set_new(object, "contextEngineeringPlan", context_json(d));
-    }
-    return object;
-}
-
-/* Adds a text to the destination where one was given; 0 when its value may not stand there. */
-static int set_checked(json_t *object, const char *member, const vapi_text_t *text, int (*check)(const char *), vapi_question_t *q)
-{
-    const char *why, *value;
-
-    if (!text) {
-        return 1;
-    }
-    value = vapi_text_expand(text, q, VAPI_TEXT_PLAIN, &why);
-    if (!value || !check(value)) {
-        return 0;
-    }
-    json_object_set_new(object, member, vapi_text_json(value, q->pool));
-    return 1;
-}
-
-static int set_sip_headers(json_t *object, const vapi_destination_t *d, vapi_question_t *q)
-{
-    json_t *headers = d->sip_headers->nelts ? json_object() : NULL;
-    const char *why, *value;
-    int i;
-
-    if (headers) {
-        json_object_set_new(object, "sipHeaders", headers);
-    }
-    for (i = 0; i < d->sip_headers->nelts; i++) {
-        sip_header_t *header = &APR_ARRAY_IDX(d->sip_headers, i, sip_header_t);
-        if ((value = vapi_text_expand(header->value, q, VAPI_TEXT_HEADER, &why)) == NULL) {
-            return 0;
-        }
-        json_object_set_new(headers, header->name, vapi_text_json(value, q->pool));
-    }
-    return 1;
-}
-
-/* A number or SIP destination; NULL when a text of it cannot be made. */
-static json_t *phone_json(const vapi_destination_t *d, const char *dialled, int sip, vapi_question_t *q)
-{
-    json_t *object = json_pack("{s:s, s:s}", "type", sip ? "sip" : "number", sip ? "sipUri" : "number", dialled);
-    int good = set_checked(object, "callerId", d->caller_id, is_caller_id, q);
-
-    if (sip) {
-        good = good && set_sip_headers(object, d, q);
-    }
-    else {
-        good = good && set_checked(object, "extension", d->extension, is_extension, q);
-        if (!d->e164) {
-            json_object_set_new(object, "numberE164CheckEnabled", json_false());
-        }
-    }
-    if (!good) {
-        json_decref(object);
-        return NULL;
-    }
-    return object;
-}
-
-/* A json: file's texts for a telephone are checked as those of the directive are. */
-static int json_fits_phone(const vapi_destination_t *d, const json_t *object)
-{
-    static const struct {
-        const char *member;
-        int (*check)(const char *);
-    } checks[] = { { "callerId", is_caller_id }, { "extension", is_extension } };
-    apr_size_t i;
-
-    for (i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-        const vapi_text_t *text = vapi_template_text(d->json, checks[i].member);
-        if (text && !vapi_text_is_literal(text, NULL) && !checks[i].check(json_string_value(json_object_get(object, checks[i].member)))) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* The plan that goes with a telephone; 0 when a text of it cannot be made. */
-static int set_plan(json_t *object, const vapi_dial_rules_t *dial_rules, vapi_question_t *q)
-{
-    json_t *plan = vapi_plan_json(dial_rules->plan, q);
-    return plan && json_object_set_new(object, "transferPlan", plan) == 0;
-}
-
-static apr_status_t forget(void *value)
-{
-    json_decref(value);
-    return APR_SUCCESS;
-}
-
-/* assistant-request takes a destination, or an assistant or squad beside it (W29). */
-static json_t *assistant_reply(json_t *object, vapi_target_kind kind)
-{
-    static const char *const members[] = { "assistantId", "assistant", "assistantOverrides", "squadId", "squad", "squadOverrides" };
-    json_t *reply = json_object(), *value;
-    apr_size_t i;
-
-    if (kind <= VAPI_TARGET_SIP) {
-        json_object_set_new(reply, "destination", object);
-        return reply;
-    }
-    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-        if ((value = json_object_get(object, members[i])) != NULL) {
-            json_object_set(reply, members[i], value);
-        }
-    }
-    json_decref(object);
-    return reply;
-}
-
-/* A json: file serves every form, and Vapi refuses a member that the form at hand does not know (W27, W31, W52). */
-static void drop_foreign(json_t *object, vapi_target_kind kind, vapi_form form)
-{
-    static const char *const of_transfers[] = { "message", "transferMode", NULL };
-    static const char *const of_handoffs[] = { "contextEngineeringPlan", "variableExtractionPlan", "assistantOverrides", NULL };
-    const char *const *foreign = form == VAPI_FORM_TRANSFER_REQUEST ? of_handoffs : of_transfers;
-
-    for (; kind > VAPI_TARGET_SIP && *foreign; foreign++) {
-        json_object_del(object, *foreign);
-    }
-}
-
-/*
- * Puts the destination into what is sent. It is spoken once (W38): over the control URL as `content`, in replies as the destination's `message`;
- * "" is silent, which over the control URL too only `message` can say. Takes over `object`.
- */
-static json_t *wrap(json_t *object, vapi_target_kind kind, vapi_form form, const char *say, apr_pool_t *p)
-{
-    json_t *body;
-
-    drop_foreign(object, kind, form);
-    if (say && kind <= VAPI_TARGET_SIP && (form != VAPI_FORM_CONTROL || !*say)) {
-        json_object_set_new(object, "message", vapi_text_json(say, p));
-    }
-    else if (say && form == VAPI_FORM_TRANSFER_REQUEST) {
-        json_object_set_new(object, "message", vapi_text_json(say, p));
-    }
-    if (form == VAPI_FORM_ASSISTANT_REQUEST) {
-        return assistant_reply(object, kind);
-    }
-    if (form != VAPI_FORM_CONTROL) {
-        return json_pack("{s:o}", "destination", object);
-    }
-    body = json_pack("{s:s, s:o}", "type", kind <= VAPI_TARGET_SIP ? "transfer" : "handoff", "destination", object);
-    if (say && *say) {
-        json_object_del(object, "message");    /* a json: file may have one */
-        json_object_set_new(body, "content", vapi_text_json(say, p));
-    }
-    return body;
-}
-
-/* What this call makes of the target: kind and, for telephones, what is dialled. */
-static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q, json_t *from_file, vapi_dialled_t *out)
-{
-    const char *why;
-
-    out->kind = d->kind == VAPI_TARGET_JSON ? d->json_kind : d->kind;
-    if (d->kind == VAPI_TARGET_RUNTIME) {
-        out->dialled = vapi_text_expand(d->runtime, q, VAPI_TEXT_DIAL, &why);
-        if (!out->dialled) {
-            return "bad-argument";
-        }
-        out->kind = has_scheme(out->dialled, "sip:") || has_scheme(out->dialled, "sips:") ? VAPI_TARGET_SIP : VAPI_TARGET_NUMBER;
-    }
-    else if (out->kind <= VAPI_TARGET_SIP) {
-        out->dialled = from_file ? json_string_value(json_object_get(from_file, out->kind == VAPI_TARGET_SIP ? "sipUri" : "number")) : d->value;
-    }
-    if (out->kind > VAPI_TARGET_SIP) {
-        return NULL;
-    }
-    if (!is_telephone(q)) {
-        return "wrong-transport";
-    }
-    out->is_own_line = strcmp(out->dialled, vapi_message_called(q->message)) == 0;
-    if (out->is_own_line && dialled_text(d)) {
-        return "not-allowed";    /* it would come straight back (T48); a fixed one is the administrator's own word, and is warned about */
-    }
-    return allowed_at_run_time(d, out->dialled, dial_rules, q);
-}
-
-const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q, vapi_dialled_t *out)
-{
-    const vapi_text_t *say_text = dial_rules->say ? dial_rules->say : d->say;
-    const char *why = NULL, *say = NULL, *reason;
-    json_t *object = NULL;
-
-    memset(out, 0, sizeof(*out));
-    if (!vapi_destination_fits(d, dial_rules->form)) {
-        return "wrong-transport";
-    }
-    if (d->kind == VAPI_TARGET_JSON && (object = vapi_template_expand(d->json, q, &why)) == NULL) {
-        return "bad-argument";
-    }
-    if ((reason = resolve(d, dial_rules, q, object, out)) == NULL && object && out->kind <= VAPI_TARGET_SIP && !json_fits_phone(d, object)) {
-        reason = "bad-argument";
-    }
-    if (reason) {
-        json_decref(object);
-        return reason;
-    }
-    if (!object) {
-        object = out->kind <= VAPI_TARGET_SIP ? phone_json(d, out->dialled, out->kind == VAPI_TARGET_SIP, q) : agent_json(d, dial_rules->form, q->pool);
-    }
-    out->dialled = out->dialled ? apr_pstrdup(q->pool, out->dialled) : NULL;    /* it may have been the object's own */
-    if (!object || (dial_rules->plan && out->kind <= VAPI_TARGET_SIP && !set_plan(object, dial_rules, q))
-        || (say_text && (say = vapi_text_expand(say_text, q, VAPI_TEXT_SPOKEN, &why)) == NULL)) {
-        json_decref(object);
-        return "bad-argument";
-    }
-    out->is_handoff = out->kind > VAPI_TARGET_SIP;
-    out->body = wrap(object, out->kind, dial_rules->form, say, q->pool);
-    apr_pool_cleanup_register(q->pool, out->body, forget, apr_pool_cleanup_null);
-    return NULL;
+    return vapi_destination_dialled_text(d) != NULL;
 }
