@@ -13,7 +13,8 @@ int vapi_body_is_readable(request_rec *r);
 
 /**
  * Reads it into d->body and d->body_len, in the delivery's pool.
- * @return 0, an HTTP status to answer with (413 over the cap, 408 too slow, 400 broken off), or AP_FILTER_ERROR: a filter has answered already
+ * @return 0, an HTTP status to answer with (413 over the cap, 408 too slow, 400 broken off), or AP_FILTER_ERROR: a filter has
+ *         answered already
  */
 int vapi_body_read(vapi_delivery_t *d);
 

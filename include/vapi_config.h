@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_config.h
- * @brief What the directives say: one record a virtual host (named objects), one a section (the endpoint). Read-only once the server runs.
+ * @brief What the directives say: one record a virtual host (named objects), one a section (the endpoint). Read-only once the
+ *        server runs.
  */
 #ifndef VAPI_CONFIG_H
 #define VAPI_CONFIG_H
@@ -91,7 +92,8 @@ typedef struct vapi_endpoint_t {
     vapi_place_t place;
 } vapi_endpoint_t;
 
-/** What of the configuration is one for the whole server: kept in the main server's pool for this generation, found from any server_rec. */
+/** What of the configuration is one for the whole server: kept in the main server's pool for this generation, found from any
+ * server_rec. */
 typedef struct vapi_global_t {
     apr_array_header_t *endpoints;        /* vapi_endpoint_t *: every section in which one of our directives stands */
     const vapi_state_provider_t *provider;

@@ -37,9 +37,11 @@ typedef struct vapi_auth_delivery_t {
 } vapi_auth_delivery_t;
 
 /**
- * Makes a credential from the words of `VapiCredential NAME hmac|bearer key=value...` (words->positional[0] = NAME, [1] = kind). Start-up only: secrets
- * are read here (they may run a program). Lives in `p`; keys are freed and wiped by a cleanup of `p`, of a bearer secret only its hash is kept.
- * @param env  env->warnings gets what to warn the administrator of (a literal secret, a file others may read, a time that is not signed)
+ * Makes a credential from the words of `VapiCredential NAME hmac|bearer key=value...` (words->positional[0] = NAME, [1] = kind).
+ * Start-up only: secrets are read here (they may run a program). Lives in `p`; keys are freed and wiped by a cleanup of `p`, of a
+ * bearer secret only its hash is kept.
+ * @param env  env->warnings gets what to warn the administrator of (a literal secret, a file others may read, a time that is not
+ *             signed)
  * @return NULL or what is wrong, without the directive's name; never quotes a secret
  */
 const char *vapi_credential_make(vapi_credential_t **out, const vapi_words_t *words, const vapi_secret_env_t *env, apr_pool_t *p,
@@ -60,9 +62,11 @@ vapi_auth vapi_credential_check_headers(const vapi_credential_t *c, const vapi_a
 int vapi_credential_sent(apr_time_t *out, const vapi_credential_t *c, const vapi_auth_delivery_t *d);
 
 /**
- * Holds the signature against the raw body; after NEEDS_BODY, with the same delivery. Constant time in the secret's part; every secret is tried.
+ * Holds the signature against the raw body; after NEEDS_BODY, with the same delivery. Constant time in the secret's part; every
+ * secret is tried.
  * @return OK or SIGNATURE_WRONG
  */
-vapi_auth vapi_credential_check_body(const vapi_credential_t *c, const vapi_auth_delivery_t *d, const char *body, apr_size_t len, apr_pool_t *p);
+vapi_auth vapi_credential_check_body(const vapi_credential_t *c, const vapi_auth_delivery_t *d, const char *body, apr_size_t len,
+                                     apr_pool_t *p);
 
 #endif

@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_delivery.h
- * @brief One webhook POST on its way through the house: made by webhook.c, served by delivery.c, answered by tool_calls.c or requests.c.
+ * @brief One webhook POST on its way through the house: made by webhook.c, served by delivery.c, answered by tool_calls.c or
+ *        requests.c.
  */
 #ifndef VAPI_DELIVERY_H
 #define VAPI_DELIVERY_H
@@ -36,7 +37,8 @@ void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, va
 /** Shortens the deadline to `budget` from the arrival, if that is less than it had. */
 void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget);
 
-/** When the control POST must be able to begin: it keeps 2 seconds of the budget, or half of one under 4. What comes before it ends here. */
+/** When the control POST must be able to begin: it keeps 2 seconds of the budget, or half of one under 4. What comes before it
+ * ends here. */
 apr_time_t vapi_delivery_post_time(const vapi_delivery_t *d);
 
 /** Warns once per assistant, kind and process: a constant text about how the assistant is set up. */

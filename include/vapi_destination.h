@@ -42,8 +42,8 @@ typedef struct vapi_dialled_t {
 } vapi_dialled_t;
 
 /** @param warnings  array of const char *; may get some */
-const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *words, vapi_place_t place, apr_array_header_t *warnings,
-                                  apr_pool_t *p, apr_pool_t *ptemp);
+const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *words, vapi_place_t place,
+                                  apr_array_header_t *warnings, apr_pool_t *p, apr_pool_t *ptemp);
 const char *vapi_destination_name(const vapi_destination_t *d);
 vapi_target_kind vapi_destination_kind(const vapi_destination_t *d);
 const char *vapi_destination_plan(const vapi_destination_t *d);   /* the name after plan=, or NULL */
@@ -61,8 +61,10 @@ int vapi_target_fits(vapi_target_kind kind, vapi_form form);
 
 /**
  * Makes the JSON for this call.
- * @return NULL and *out, or a constant word of %{VAPI_REASON} why the route is unavailable: "wrong-transport", "not-allowed", "bad-argument"
+ * @return NULL and *out, or a constant word of %{VAPI_REASON} why the route is unavailable: "wrong-transport", "not-allowed",
+ *         "bad-argument"
  */
-const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_rules_t *rules, vapi_question_t *q, vapi_dialled_t *out);
+const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_rules_t *rules, vapi_question_t *q,
+                                  vapi_dialled_t *out);
 
 #endif

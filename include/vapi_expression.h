@@ -13,7 +13,8 @@
 
 struct request_rec;
 
-/** Everything that a decision may ask about. Whoever asks (a live call, an explanation, a test) fills it; no part asks the clock or the network by itself. */
+/** Everything that a decision may ask about. Whoever asks (a live call, an explanation, a test) fills it; no part asks the clock
+ * or the network by itself. */
 typedef struct vapi_question_t {
     struct request_rec *r;             /* for Apache's own variables only */
     apr_pool_t *pool;
@@ -41,7 +42,8 @@ typedef struct vapi_expression_t vapi_expression_t;
  * @param string  1: it yields a string (one placeholder of a text), and file functions are refused; 0: true or false
  * @return NULL or what is wrong (with the nearest name for an unknown one)
  */
-const char *vapi_expression_parse(vapi_expression_t **out, const char *written, int string, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp);
+const char *vapi_expression_parse(vapi_expression_t **out, const char *written, int string, vapi_place_t place, apr_pool_t *p,
+                                  apr_pool_t *ptemp);
 
 const char *vapi_expression_written(const vapi_expression_t *e);
 int vapi_expression_reads(const vapi_expression_t *e);

@@ -18,7 +18,8 @@
 
 typedef struct vapi_http_t vapi_http_t;     /* the engine of one child process */
 
-/** How a class of servers is reached; made at start-up, read-only after, compared by address: one for each place in the configuration. */
+/** How a class of servers is reached; made at start-up, read-only after, compared by address: one for each place in the
+ * configuration. */
 typedef struct vapi_http_profile_t {
     const char *ca_file;         /* NULL: the system's */
     const char *proxy;           /* NULL: none (environment variables are never asked) */
@@ -31,8 +32,10 @@ typedef struct vapi_http_request_t {
     const vapi_http_profile_t *profile;
     const char *method;                    /* "GET", "POST", ... */
     const char *url;                       /* checked by the caller; never logged here */
-    const apr_array_header_t *headers;     /* of const char *, "Name: value"; may be NULL. One with CR or LF, or without a name: NOT_SENT */
-    const char *body;                      /* NULL: none. Sent once; libcurl may repeat only a GET or HEAD without one, whose kept connection died */
+    const apr_array_header_t *headers;     /* of const char *, "Name: value"; may be NULL. One with CR or LF, or without a name:
+                                              NOT_SENT */
+    const char *body;                      /* NULL: none. Sent once; libcurl may repeat only a GET or HEAD without one, whose kept
+                                              connection died */
     apr_size_t body_len;
     apr_interval_time_t connect_timeout;   /* resolve + connect + TLS; cut to what is left */
     apr_time_t deadline;                   /* of vapi_clock_now(); all is over by then */
@@ -41,7 +44,8 @@ typedef struct vapi_http_request_t {
 
 typedef enum {
     VAPI_HTTP_ANSWERED = 0,  /* a whole answer, or one cut at answer_max (then `cut`) */
-    VAPI_HTTP_NOT_SENT,      /* no byte of the request can have left: resolve, connect, TLS, proxy, address not allowed, no time left */
+    VAPI_HTTP_NOT_SENT,      /* no byte of the request can have left: resolve, connect, TLS, proxy, address not allowed, no time
+                                left */
     VAPI_HTTP_BROKEN         /* bytes left and no whole answer came: time-out, reset, garbage, a kept connection that died */
 } vapi_http_end;
 
@@ -60,13 +64,16 @@ typedef struct vapi_http_answer_t {
     int address_refused;              /* NOT_SENT because the host resolved to an address that is not allowed */
 } vapi_http_answer_t;
 
-/** In child_init: libcurl's global part, the shared caches, the empty pool. Everything ends with pchild. max_idle: handles kept idle (threads of a child). */
+/** In child_init: libcurl's global part, the shared caches, the empty pool. Everything ends with pchild. max_idle: handles kept
+ * idle (threads of a child). */
 apr_status_t vapi_http_create(vapi_http_t **out, int max_idle, apr_pool_t *pchild);
 
-/** Does the request; blocks until it is over, at most until its deadline. Never fails otherwise than by answer->end. The answer's body is in `p`. */
+/** Does the request; blocks until it is over, at most until its deadline. Never fails otherwise than by answer->end. The answer's
+ * body is in `p`. */
 void vapi_http_perform(vapi_http_t *http, const vapi_http_request_t *request, vapi_http_answer_t *answer, apr_pool_t *p);
 
-/** Is this a public unicast address? v4-mapped, NAT64 and 6to4 forms are looked through. `addr` is a struct sockaddr of AF_INET or AF_INET6; other families are not public. */
+/** Is this a public unicast address? v4-mapped, NAT64 and 6to4 forms are looked through. `addr` is a struct sockaddr of AF_INET
+ * or AF_INET6; other families are not public. */
 int vapi_http_address_is_public(const void *addr);
 
 /** Connections made by this child since its start, for status. */

@@ -40,29 +40,34 @@ typedef struct vapi_message_t {
     apr_pool_t *pool;
     vapi_range_t message;               /* the `message` object */
     vapi_message_type type;
-    const char *type_name;              /* as sent when it is one this module knows by name (served, unserved, or listed in W70, W71), else "other": may be logged */
+    const char *type_name;              /* as sent when it is one this module knows by name (served, unserved, or listed in W70,
+                                           W71), else "other": may be logged */
     const char *call_id;                /* "" if none */
     const char *call_type;              /* "inboundPhoneCall" ...; "" if none */
     const char *timestamp;              /* message.timestamp as written, "" if none */
-    apr_array_header_t *tool_calls;     /* vapi_tool_call_t: for tool-calls and function-call all; for destination requests one, whose arguments and name a route
-                                           sees (W25, W27) and whose id claims the delivery (NULL if there is none); else empty */
+    apr_array_header_t *tool_calls;     /* vapi_tool_call_t: for tool-calls and function-call all; for destination requests one,
+                                           whose arguments and name a route sees (W25, W27) and whose id claims the delivery (NULL
+                                           if there is none); else empty */
 } vapi_message_t;
 
 /**
  * Reads what every message has; the rest is read when asked for.
- * @return NULL, or a constant reason why this authenticated body is malformed (400): not JSON, no `message` object, a key twice at a level that is
- *         read. A type that is missing or no string is VAPI_MESSAGE_OTHER, not an error.
+ * @return NULL, or a constant reason why this authenticated body is malformed (400): not JSON, no `message` object, a key twice
+ *         at a level that is read. A type that is missing or no string is VAPI_MESSAGE_OTHER, not an error.
  */
 const char *vapi_message_read(vapi_message_t **out, const char *body, apr_size_t len, apr_pool_t *p);
 
 /** Known outside world of a call, each "" if absent; in the message's pool, read at each call: keep what you ask often. */
-const char *vapi_message_caller(vapi_message_t *m);      /* far end: E.164 number or SIP URI, from message.call.customer, then message.customer; anything else counts as unknown (T20, W2, W3) */
+const char *vapi_message_caller(vapi_message_t *m);      /* far end: E.164 number or SIP URI, from message.call.customer, then
+                                                            message.customer; anything else counts as unknown (T20, W2, W3) */
 const char *vapi_message_called(vapi_message_t *m);      /* own line: phoneNumber.number of message, then of message.call */
 const char *vapi_message_assistant(vapi_message_t *m);   /* assistant name: message.assistant.name, then message.call.assistant.name */
-const char *vapi_message_assistant_id(vapi_message_t *m);/* message.call.assistantId, message.assistant.id: to warn once per assistant */
+const char *vapi_message_assistant_id(vapi_message_t *m);/* message.call.assistantId, message.assistant.id: to warn once per
+                                                            assistant */
 const char *vapi_message_provider(vapi_message_t *m);    /* message.call.phoneCallProvider */
 const char *vapi_message_transport(vapi_message_t *m);   /* message.call.phoneCallTransport */
-const char *vapi_message_language(vapi_message_t *m);    /* message.language (of language-changed...), else assistant.transcriber.language */
+const char *vapi_message_language(vapi_message_t *m);    /* message.language (of language-changed...), else
+                                                            assistant.transcriber.language */
 const char *vapi_message_status(vapi_message_t *m);      /* message.status of a status-update */
 
 /** message.call.monitor.controlUrl as sent, surrounding `<>` taken off (W34); NULL if there is none. Never to be logged. */
@@ -80,7 +85,8 @@ int vapi_message_transfer_failed(const char *status);
 /** An argument by key, dotted path or pointer, as text; "" if absent. */
 const char *vapi_tool_call_argument(const vapi_tool_call_t *call, const char *path, apr_pool_t *p);
 
-/* The conversation: the caller's own turns are messages with role "user" in artifact.messages (else message.messages, else artifact.messagesOpenAIFormatted). */
+/* The conversation: the caller's own turns are messages with role "user" in artifact.messages (else message.messages, else
+ * artifact.messagesOpenAIFormatted). */
 const char *vapi_conversation_transcript(vapi_message_t *m);  /* artifact.transcript, else message.transcript */
 const char *vapi_conversation_last_said(vapi_message_t *m);   /* text of the caller's latest turn */
 int vapi_conversation_turns(vapi_message_t *m);               /* number of the caller's turns */

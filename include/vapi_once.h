@@ -39,7 +39,8 @@ typedef enum {
 vapi_once_verdict vapi_once_claim(const vapi_once_t *once, const char *type, const char *id, apr_uint64_t fingerprint,
                                   vapi_hold_t *hold, const char **reply, int *changed);
 
-/** Right before the transfer is sent. If this process dies from here on, duplicates get `reply_if_lost`. @return 0: the claim was lost, send nothing */
+/** Right before the transfer is sent. If this process dies from here on, duplicates get `reply_if_lost`. @return 0: the claim was
+ * lost, send nothing */
 int vapi_once_commit(const vapi_once_t *once, const vapi_hold_t *hold, const char *reply_if_lost);
 
 void vapi_once_settle(const vapi_once_t *once, const vapi_hold_t *hold, const char *reply);
@@ -61,8 +62,9 @@ void vapi_gate_enter(const vapi_once_t *once, apr_interval_time_t settle, vapi_g
 int vapi_gate_is_shut(const vapi_once_t *once, apr_interval_time_t *left);
 
 /**
- * Before the transfer is sent: from now on shut for `settle`, whatever becomes of this process. `transfers`: how many transfers artifact.transfers
- * shows now; kept with the gate, to tell later failures from earlier ones. @return 0: the gate was lost, send nothing
+ * Before the transfer is sent: from now on shut for `settle`, whatever becomes of this process. `transfers`: how many transfers
+ * artifact.transfers shows now; kept with the gate, to tell later failures from earlier ones. @return 0: the gate was lost, send
+ * nothing
  */
 int vapi_gate_commit(const vapi_once_t *once, const vapi_gate_t *gate, apr_interval_time_t settle, int transfers);
 /** After it: accepted or unknown keeps it shut for `settle` from now; anything else opens it. */
@@ -76,8 +78,10 @@ int vapi_once_begin_attempt(const vapi_once_t *once);
 /** Takes that back: it was not decided after all. */
 void vapi_once_drop_attempt(const vapi_once_t *once);
 
-/** Counts a transfer of this call and, with caller_limit > 0, of this caller. @return 1 counted, 0 a limit is reached (nothing counted), -1 the store cannot say */
-int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit, apr_interval_time_t caller_window);
+/** Counts a transfer of this call and, with caller_limit > 0, of this caller. @return 1 counted, 0 a limit is reached (nothing
+ * counted), -1 the store cannot say */
+int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit,
+                             apr_interval_time_t caller_window);
 /** Takes such a count back: it was not transferred. */
 void vapi_once_uncount_transfer(const vapi_once_t *once, const char *caller, int caller_limit, apr_interval_time_t caller_window);
 

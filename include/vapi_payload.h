@@ -88,14 +88,15 @@ const char *vapi_payload_json(vapi_payload_t *pl, vapi_range_t range);
 const char *vapi_payload_string(vapi_payload_t *pl, const char *pointer);
 
 /**
- * The value a person writes as `customer.id`, `agents.0.phone`, `items.length`, or `/call/type`, below `from`, turned to text: an exact key
- * wins over a path, at each level; a list or an object gives its JSON text without blanks; X.length its size where X is a list or
- * object. An empty path is `from` itself.
+ * The value a person writes as `customer.id`, `agents.0.phone`, `items.length`, or `/call/type`, below `from`, turned to text: an
+ * exact key wins over a path, at each level; a list or an object gives its JSON text without blanks; X.length its size where X is
+ * a list or object. An empty path is `from` itself.
  * @return "" where there is nothing. In the payload's pool.
  */
 const char *vapi_payload_lookup(vapi_payload_t *pl, vapi_range_t from, const char *path);
 
-/** The same rules over a parsed value (a tool's arguments, the answer of a lookup); a real number in the shortest form that reads back. In `p`. */
+/** The same rules over a parsed value (a tool's arguments, the answer of a lookup); a real number in the shortest form that reads
+ * back. In `p`. */
 const char *vapi_json_lookup(json_t *value, const char *path, apr_pool_t *p);
 
 #endif

@@ -10,10 +10,12 @@
 
 #include "vapi_message.h"
 
-/** One tool call's answer: `result` or `error`, made one line. The form that is recorded for duplicates: {"result":...} or {"error":...}. */
+/** One tool call's answer: `result` or `error`, made one line. The form that is recorded for duplicates: {"result":...} or
+ * {"error":...}. */
 const char *vapi_reply_answer(int is_error, const char *text, apr_pool_t *p);
 
-/** {"results":[{"name","toolCallId", ...answer}, ...]}: `answers` (const char *, NULL: left out) go with the message's tool calls in order. "{}" if none is left. */
+/** {"results":[{"name","toolCallId", ...answer}, ...]}: `answers` (const char *, NULL: left out) go with the message's tool calls
+ * in order. "{}" if none is left. */
 const char *vapi_reply_results(const apr_array_header_t *calls, const char *const *answers, apr_pool_t *p);
 
 /** A JSON object as text in `p`. */

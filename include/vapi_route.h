@@ -54,7 +54,8 @@ typedef struct vapi_decision_t {
  * Decides, from route `from` on. Fills the question's route, target, destination and reason as it goes.
  * A call of another type than a telephone call has no number or SIP target.
  */
-void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out);
+void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
+                       vapi_decision_t *out);
 
 /** The first unconditional `none` route, or NULL: answers when a limit is reached. */
 const vapi_route_t *vapi_route_last_resort(const apr_array_header_t *table);

@@ -23,7 +23,8 @@ apr_status_t vapi_shared_create(vapi_shared_t **out, int slots, apr_pool_t *pcon
 int vapi_shared_enter(vapi_shared_t *shared, int limit, apr_time_t deadline);
 void vapi_shared_leave(vapi_shared_t *shared, int place);
 
-/** Counts one refused delivery by reason. @return 0: stay silent; n > 0: log, n were refused for it since the last line (at most one line a minute) */
+/** Counts one refused delivery by reason. @return 0: stay silent; n > 0: log, n were refused for it since the last line (at most
+ * one line a minute) */
 apr_uint32_t vapi_shared_refused(vapi_shared_t *shared, const char *reason);
 
 typedef struct vapi_child_t vapi_child_t;
@@ -33,12 +34,13 @@ apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pch
 vapi_http_t *vapi_child_http(vapi_child_t *child);
 
 /**
- * The one profile of this child that says what `wanted` says: connections are kept by its address, and sections are merged anew for every request.
- * The strings of `wanted` must be the configuration's.
+ * The one profile of this child that says what `wanted` says: connections are kept by its address, and sections are merged anew
+ * for every request. The strings of `wanted` must be the configuration's.
  */
 const vapi_http_profile_t *vapi_child_profile(vapi_child_t *child, const vapi_http_profile_t *wanted);
 
-/** 1 the first time that this process meets `what` (a constant) at this assistant, then 0. Safe between threads; remembers a bounded number. */
+/** 1 the first time that this process meets `what` (a constant) at this assistant, then 0. Safe between threads; remembers a
+ * bounded number. */
 int vapi_child_first_time(vapi_child_t *child, const char *what, const char *assistant);
 
 #endif

@@ -30,8 +30,8 @@ typedef enum {
 
 typedef struct vapi_claim_t {
     vapi_claim_verdict verdict;
-    apr_uint64_t token;            /* MINE: shows to commit, settle and abandon that the claim is still the caller's; never 0. SETTLED: shows to abandon that
-                                      the claim is still the one that was seen */
+    apr_uint64_t token;            /* MINE: shows to commit, settle and abandon that the claim is still the caller's; never 0.
+                                      SETTLED: shows to abandon that the claim is still the one that was seen */
     apr_uint64_t fingerprint;      /* BUSY, SETTLED: what the first claimer gave */
     const char *reply;             /* SETTLED: in the pool given, NUL-terminated; NULL otherwise */
     apr_size_t reply_len;
@@ -53,8 +53,9 @@ typedef struct vapi_state_provider_t {
     const char *(*configure)(void **config, const apr_array_header_t *words, apr_pool_t *pconf);
 
     /**
-     * Opens the store in the parent, once a (re)start, before children are forked. `config` NULL: the defaults. Logs to `s` what an administrator must know.
-     * The store is used by children as it is inherited. Cleaned up with pconf, but what it holds outlives pconf.
+     * Opens the store in the parent, once a (re)start, before children are forked. `config` NULL: the defaults. Logs to `s` what
+     * an administrator must know. The store is used by children as it is inherited. Cleaned up with pconf, but what it holds
+     * outlives pconf.
      */
     apr_status_t (*open)(vapi_state_t **out, void *config, server_rec *s, apr_pool_t *pconf);
 
@@ -72,16 +73,19 @@ typedef struct vapi_state_provider_t {
                           apr_interval_time_t work, vapi_claim_t *out, apr_pool_t *p);
 
     /**
-     * To be called right before what cannot be undone. From now on the claim is never free again before `keep` is over: if its owner dies it
-     * counts as settled with `reply`. May be called again while the work lasts, with another reply.
-     * @return APR_NOTFOUND when the claim is not the caller's any more: then nothing may be done; APR_EINVAL for a reply over 64 KB; APR_ENOSPC
+     * To be called right before what cannot be undone. From now on the claim is never free again before `keep` is over: if its
+     * owner dies it counts as settled with `reply`. May be called again while the work lasts, with another reply.
+     * @return APR_NOTFOUND when the claim is not the caller's any more: then nothing may be done; APR_EINVAL for a reply over 64
+     *         KB; APR_ENOSPC
      */
     apr_status_t (*commit)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token,
                            const char *reply, apr_size_t reply_len, apr_interval_time_t keep);
 
     /**
-     * Records the answer for duplicates, for `keep` (0: forgets the claim at once). What was committed may be settled late, after its `work` time.
-     * @return APR_NOTFOUND when the claim is not the caller's any more; APR_EINVAL for a reply over 64 KB; APR_ENOSPC: then a committed claim stays so
+     * Records the answer for duplicates, for `keep` (0: forgets the claim at once). What was committed may be settled late, after
+     * its `work` time.
+     * @return APR_NOTFOUND when the claim is not the caller's any more; APR_EINVAL for a reply over 64 KB; APR_ENOSPC: then a
+     *         committed claim stays so
      */
     apr_status_t (*settle)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token,
                            const char *reply, apr_size_t reply_len, apr_interval_time_t keep);
@@ -90,15 +94,15 @@ typedef struct vapi_state_provider_t {
     apr_status_t (*recall)(vapi_state_t *st, const char *key, apr_size_t key_len, vapi_claim_t *out, apr_pool_t *p);
 
     /**
-     * Gives a claim back as if it had not been: the caller's own before it is committed, or one that was seen SETTLED, by its token; with token 0
-     * whoever's, in whatever state. APR_NOTFOUND if there is none, or another one.
+     * Gives a claim back as if it had not been: the caller's own before it is committed, or one that was seen SETTLED, by its
+     * token; with token 0 whoever's, in whatever state. APR_NOTFOUND if there is none, or another one.
      */
     apr_status_t (*abandon)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token);
 
     /**
      * A counter that ends by itself: adds `delta` unless the sum would exceed `limit` (-1: no limit).
-     * A new counter starts at 0 and ends `window` after its first change (restart_window: after its latest). It never goes below 0. delta 0 only reads.
-     * The limit refuses only what adds.
+     * A new counter starts at 0 and ends `window` after its first change (restart_window: after its latest). It never goes
+     * below 0. delta 0 only reads. The limit refuses only what adds.
      * @param value  the counter afterwards (unchanged when refused)
      * @return APR_SUCCESS; APR_EGENERAL when the limit refused it; APR_ENOSPC; other errors when out of reach
      */
@@ -114,7 +118,8 @@ struct vapi_state_t {
 /** Registers the shared-memory provider; from the module's register_hooks. */
 void vapi_state_shm_register(apr_pool_t *p);
 
-/** The provider that is registered under what stands before the colon in the first word of VapiState ("shm:16M", "redis://h"), or NULL. */
+/** The provider that is registered under what stands before the colon in the first word of VapiState ("shm:16M", "redis://h"), or
+ * NULL. */
 const vapi_state_provider_t *vapi_state_provider(const char *word, apr_pool_t *p);
 
 #endif

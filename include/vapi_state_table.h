@@ -3,8 +3,8 @@
  * @file  vapi_state_table.h
  * @brief Claims and counters in memory that processes share, with or without a file behind it. Knows nothing of httpd.
  *
- * The verbs are those of vapi_state_provider_t (vapi_state.h says what they do). Locks live in the memory and survive the death of their holder.
- * A file is held by flock() for as long as any process that inherited its descriptor lives.
+ * The verbs are those of vapi_state_provider_t (vapi_state.h says what they do). Locks live in the memory and survive the death
+ * of their holder. A file is held by flock() for as long as any process that inherited its descriptor lives.
  */
 #ifndef VAPI_STATE_TABLE_H
 #define VAPI_STATE_TABLE_H
@@ -49,8 +49,9 @@ typedef struct vapi_state_open_t {
 } vapi_state_open_t;
 
 /**
- * Opens a store. A file of another layout, or a damaged one, is renamed to PATH.old; one of another size, or from before the machine's last start,
- * is copied into a new one that takes its place; one that is in use elsewhere is left alone, and the store is in memory only.
+ * Opens a store. A file of another layout, or a damaged one, is renamed to PATH.old; one of another size, or from before the
+ * machine's last start, is copied into a new one that takes its place; one that is in use elsewhere is left alone, and the store
+ * is in memory only.
  * @param notes  array of vapi_state_note_t, added to
  * @return APR_SUCCESS, or why there is no store (said in the notes too)
  */

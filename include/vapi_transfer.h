@@ -13,7 +13,8 @@
 typedef struct vapi_control_host_t vapi_control_host_t;
 
 /**
- * Reads a pattern at start-up. HOST: a name, `*.name` (any labels before it), an IPv4 or [IPv6] literal; port 443 unless given (80 with http://), `:*` any.
+ * Reads a pattern at start-up. HOST: a name, `*.name` (any labels before it), an IPv4 or [IPv6] literal; port 443 unless given
+ * (80 with http://), `:*` any.
  * @return NULL or what is wrong with it, without the directive's name.
  */
 const char *vapi_control_host_parse(vapi_control_host_t **out, const char *pattern, apr_pool_t *p);
@@ -22,10 +23,12 @@ const char *vapi_control_host_parse(vapi_control_host_t **out, const char *patte
 const char *vapi_control_host_text(const vapi_control_host_t *host);
 
 /**
- * May this control URL be called (W34, T40)? https only unless the pattern says http://; no userinfo, query, fragment, backslash, space, control or
- * non-ASCII character, percent sign in the host, trailing dot; at most 2048 bytes; an IP literal or another port only where a pattern names it.
+ * May this control URL be called (W34, T40)? https only unless the pattern says http://; no userinfo, query, fragment, backslash,
+ * space, control or non-ASCII character, percent sign in the host, trailing dot; at most 2048 bytes; an IP literal or another
+ * port only where a pattern names it.
  * @param hosts   array of vapi_control_host_t *
- * @param host    out, if not NULL: the URL's host where one could be read, made of [a-z0-9.:-] only and cut at 100 bytes, so that it may be logged; else "?"
+ * @param host    out, if not NULL: the URL's host where one could be read, made of [a-z0-9.:-] only and cut at 100 bytes, so that
+ *                it may be logged; else "?"
  * @return NULL when allowed, else a constant reason ("host not allowed", "not https", ...) that quotes nothing
  */
 const char *vapi_control_url_check(const char *url, const apr_array_header_t *hosts, const char **host, apr_pool_t *p);
@@ -51,7 +54,8 @@ typedef struct vapi_move_t {
 
 typedef struct vapi_moved_t {
     vapi_move_outcome outcome;
-    const char *reason;                     /* constant, of %{VAPI_REASON}'s words: "refused", "call-gone" (404, 410), "timeout", ...; NULL when accepted */
+    const char *reason;                     /* constant, of %{VAPI_REASON}'s words: "refused", "call-gone" (404, 410), "timeout",
+                                               ...; NULL when accepted */
     int status;                             /* the last answer's status, 0: none */
     int tries;                              /* 1 or 2 */
     int new_connections;

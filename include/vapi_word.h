@@ -27,8 +27,9 @@ typedef struct vapi_key_rule_t {
 } vapi_key_rule_t;
 
 /**
- * Parts a line into words: by blanks; `key="two words"`, `key='two words'` and `"key=two words"` are the same; inside quotes only `\\` and the escaped
- * quote are escapes. A word that begins `[a-z][a-z0-9-]*=` and not `==` is a key, any other positional; a positional after a key is an error.
+ * Parts a line into words: by blanks; `key="two words"`, `key='two words'` and `"key=two words"` are the same; inside quotes only
+ * `\\` and the escaped quote are escapes. A word that begins `[a-z][a-z0-9-]*=` and not `==` is a key, any other positional; a
+ * positional after a key is an error.
  * @return NULL, or what is wrong
  */
 const char *vapi_words_read(vapi_words_t **out, const char *line, apr_pool_t *p);
@@ -49,7 +50,8 @@ int vapi_word_is_name(const char *word);
 const char *vapi_word_number(apr_int64_t *out, const char *word, apr_int64_t min, apr_int64_t max, apr_pool_t *p);
 
 /** A time: seconds, or with httpd's units (300ms, 5s, 2min, 1h), in [min, max] microseconds. @return NULL or what is allowed */
-const char *vapi_word_time(apr_interval_time_t *out, const char *word, apr_interval_time_t min, apr_interval_time_t max, apr_pool_t *p);
+const char *vapi_word_time(apr_interval_time_t *out, const char *word, apr_interval_time_t min, apr_interval_time_t max,
+                           apr_pool_t *p);
 
 /** on|off. @return NULL or what is allowed */
 const char *vapi_word_flag(int *out, const char *word);

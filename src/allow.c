@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  allow.c
- * @brief VapiAllow: which numbers and SIP URIs a run-time target may be. What is not understood does not pass: a dialled number costs money.
+ * @brief VapiAllow: which numbers and SIP URIs a run-time target may be. What is not understood does not pass: a dialled number
+ *        costs money.
  */
 #include <string.h>
 

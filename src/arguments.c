@@ -1,5 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
-/* What a tool's arguments must be, as VapiParam says (T16-T18). The answers name the argument, so that the model can ask the caller again. */
+/* What a tool's arguments must be, as VapiParam says (T16-T18). The answers name the argument, so that the model can ask the
+ * caller again. */
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -93,7 +94,9 @@ static const char *check_choice(const vapi_param_t *param, const char *text, apr
             return NULL;
         }
     }
-    return param->choices ? apr_psprintf(p, "The argument '%s' must be one of: %s.", param->name, apr_array_pstrcat(p, param->choices, ',')) : NULL;
+    return param->choices
+               ? apr_psprintf(p, "The argument '%s' must be one of: %s.", param->name, apr_array_pstrcat(p, param->choices, ','))
+               : NULL;
 }
 
 static const char *check_param(const vapi_param_t *param, const vapi_tool_call_t *call, apr_pool_t *p)
@@ -118,7 +121,8 @@ static const char *check_lengths(const vapi_tool_call_t *call)
     json_t *value;
 
     json_object_foreach(call->arguments, key, value) {
-        if (json_is_string(value) ? json_string_length(value) > ARGUMENT_MAX : json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > ARGUMENT_MAX) {
+        if (json_is_string(value) ? json_string_length(value) > ARGUMENT_MAX
+                                  : json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY) > ARGUMENT_MAX) {
             return "An argument is too long.";
         }
     }

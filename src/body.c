@@ -134,7 +134,8 @@ static apr_status_t bound_read(request_rec *r, apr_time_t deadline, apr_interval
 static apr_status_t read_some(vapi_delivery_t *d, apr_bucket_brigade *bb)
 {
     int waits = d->r->connection->master == NULL;
-    apr_status_t rv = ap_get_brigade(d->r->input_filters, bb, AP_MODE_READBYTES, waits ? APR_BLOCK_READ : APR_NONBLOCK_READ, READ_SIZE);
+    apr_status_t rv =
+        ap_get_brigade(d->r->input_filters, bb, AP_MODE_READBYTES, waits ? APR_BLOCK_READ : APR_NONBLOCK_READ, READ_SIZE);
 
     if (!waits && (APR_STATUS_IS_EAGAIN(rv) || (rv == APR_SUCCESS && APR_BRIGADE_EMPTY(bb)))) {
         apr_sleep(STREAM_POLL);

@@ -25,7 +25,8 @@ typedef struct check_t {
 
 static void report(check_t *check, int level, server_rec *s, vapi_place_t place, const char *text)
 {
-    ap_log_error(APLOG_MARK, level, 0, s ? s : check->main, "vapi: %s:%u: %s", place.file ? place.file : "(no file)", place.line, text);
+    ap_log_error(APLOG_MARK, level, 0, s ? s : check->main, "vapi: %s:%u: %s", place.file ? place.file : "(no file)", place.line,
+                 text);
     if (level <= APLOG_ERR) {
         check->errors++;
     }
@@ -66,13 +67,16 @@ static void check_host(check_t *check, server_rec *s)
         const char *plan = vapi_destination_plan(d);
 
         if (plan && !apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING)) {
-            report(check, APLOG_ERR, s, vapi_destination_place(d), apr_psprintf(check->ptemp, "VapiDestination %s: there is no VapiTransferPlan '%s'%s",
-                   vapi_destination_name(d), plan, nearest_name(names->plans, plan, check->ptemp)));
+            report(check, APLOG_ERR, s, vapi_destination_place(d),
+                   apr_psprintf(check->ptemp, "VapiDestination %s: there is no VapiTransferPlan '%s'%s", vapi_destination_name(d),
+                                plan, nearest_name(names->plans, plan, check->ptemp)));
         }
         if (vapi_destination_is_runtime(d) && !names->allow) {
-            report(check, APLOG_WARNING, s, vapi_destination_place(d), apr_psprintf(check->ptemp,
-                   "VapiDestination %s: what it dials is known only at run time, and no VapiAllow says what that may be: it is never dialled",
-                   vapi_destination_name(d)));
+            report(check, APLOG_WARNING, s, vapi_destination_place(d),
+                   apr_psprintf(check->ptemp,
+                                "VapiDestination %s: what it dials is known only at run time, and no VapiAllow says what that "
+                                "may be: it is never dialled",
+                                vapi_destination_name(d)));
         }
     }
 }
@@ -94,8 +98,9 @@ static void check_credentials(check_t *check, const vapi_endpoint_t *e)
     for (i = 0; e->authenticate && i < e->authenticate->nelts; i++) {
         const char *name = APR_ARRAY_IDX(e->authenticate, i, const char *);
         if (!apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
-            report(check, APLOG_ERR, e->server, e->place, apr_psprintf(check->ptemp, "VapiAuthenticate: there is no VapiCredential '%s'%s", name,
-                   nearest_name(known, name, check->ptemp)));
+            report(check, APLOG_ERR, e->server, e->place,
+                   apr_psprintf(check->ptemp, "VapiAuthenticate: there is no VapiCredential '%s'%s", name,
+                                nearest_name(known, name, check->ptemp)));
         }
     }
 }
@@ -105,12 +110,14 @@ static void check_route(check_t *check, const vapi_endpoint_t *e, const vapi_rou
     const vapi_names_t *names = &vapi_host_conf(e->server)->names;
 
     if (!route->is_none && !apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING)) {
-        report(check, APLOG_ERR, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute: there is no VapiDestination '%s'%s", route->target,
-               nearest_name(names->destinations, route->target, check->ptemp)));
+        report(check, APLOG_ERR, e->server, route->place,
+               apr_psprintf(check->ptemp, "VapiRoute: there is no VapiDestination '%s'%s", route->target,
+                            nearest_name(names->destinations, route->target, check->ptemp)));
     }
     if (route->plan && !apr_hash_get(names->plans, route->plan, APR_HASH_KEY_STRING)) {
-        report(check, APLOG_ERR, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute %s: there is no VapiTransferPlan '%s'%s", route->label,
-               route->plan, nearest_name(names->plans, route->plan, check->ptemp)));
+        report(check, APLOG_ERR, e->server, route->place,
+               apr_psprintf(check->ptemp, "VapiRoute %s: there is no VapiTransferPlan '%s'%s", route->label, route->plan,
+                            nearest_name(names->plans, route->plan, check->ptemp)));
     }
 }
 
@@ -138,8 +145,11 @@ static void check_table(check_t *check, const vapi_endpoint_t *e)
             available |= (form == VAPI_FORM_CONTROL || !e->tools) && can_be_available(e, route, (vapi_form)form);
         }
         if (always) {
-            report(check, APLOG_WARNING, e->server, route->place, apr_psprintf(check->ptemp, "VapiRoute %s: never reached%s: the route '%s' before it has no expression",
-                   route->label, always->is_none ? "" : " unless Vapi refuses the transfer or its target is unavailable", always->label));
+            report(check, APLOG_WARNING, e->server, route->place,
+                   apr_psprintf(check->ptemp, "VapiRoute %s: never reached%s: the route '%s' before it has no expression",
+                                route->label,
+                                always->is_none ? "" : " unless Vapi refuses the transfer or its target is unavailable",
+                                always->label));
             continue;
         }
         if (!route->when) {
@@ -147,7 +157,8 @@ static void check_table(check_t *check, const vapi_endpoint_t *e)
         }
     }
     if (e->routes->nelts && !always) {
-        report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: the table has no last route without an expression: a call may match none of them");
+        report(check, APLOG_WARNING, e->server, e->place,
+               "VapiRoute: the table has no last route without an expression: a call may match none of them");
     }
     if (e->routes->nelts && !available) {
         report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: every target of the table is unavailable for tool calls");
@@ -163,8 +174,9 @@ static void check_outbound(check_t *check, const vapi_endpoint_t *e)
     }
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    report(check, APLOG_NOTICE, e->server, e->place, apr_psprintf(check->ptemp, "VapiLimit: outbound=%d of MaxRequestWorkers %d may wait for another server at once",
-           e->limits->outbound, daemons * (threads > 0 ? threads : 1)));
+    report(check, APLOG_NOTICE, e->server, e->place,
+           apr_psprintf(check->ptemp, "VapiLimit: outbound=%d of MaxRequestWorkers %d may wait for another server at once",
+                        e->limits->outbound, daemons * (threads > 0 ? threads : 1)));
 }
 
 static void check_section(check_t *check, const vapi_endpoint_t *section)
@@ -207,7 +219,8 @@ static int covered(const ap_directive_t *level, const char *path)
         if (strcasecmp(level->directive, "VapiAuthenticate") == 0) {
             return 1;
         }
-        if (level->first_child && !vapi_tree_is_section(level, "<VirtualHost") && may_cover(level, path) && vapi_tree_has(level->first_child, "VapiAuthenticate")) {
+        if (level->first_child && !vapi_tree_is_section(level, "<VirtualHost") && may_cover(level, path)
+            && vapi_tree_has(level->first_child, "VapiAuthenticate")) {
             return 1;
         }
     }
@@ -225,8 +238,12 @@ static void check_handler(check_t *check, const ap_directive_t *dir, const ap_di
         || (host && covered(host->first_child, path))) {
         return;
     }
-    report(check, APLOG_ERR, NULL, place, apr_psprintf(check->ptemp, "SetHandler vapi-transfer%s%s: VapiAuthenticate is missing: say who may move calls here "
-           "(the NAME of a VapiCredential, apache, or none)", section ? " in " : "", section ? apr_pstrcat(check->ptemp, section->directive, " ", section->args, NULL) : ""));
+    report(check, APLOG_ERR, NULL, place,
+           apr_psprintf(check->ptemp,
+                        "SetHandler vapi-transfer%s%s: VapiAuthenticate is missing: say who may move calls here "
+                        "(the NAME of a VapiCredential, apache, or none)",
+                        section ? " in " : "",
+                        section ? apr_pstrcat(check->ptemp, section->directive, " ", section->args, NULL) : ""));
 }
 
 /* Two levels deep: sections stand in virtual hosts or in the server; <If> and the like inside them are seen too. */
@@ -261,7 +278,8 @@ int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     if (!global->provider) {
         global->provider = vapi_state_provider("shm", ptemp);
     }
-    APR_ARRAY_PUSH(global->endpoints, vapi_endpoint_t *) = vapi_endpoint_of(s->lookup_defaults);    /* made before pre_config began the list */
+    /* made before pre_config began the list */
+    APR_ARRAY_PUSH(global->endpoints, vapi_endpoint_t *) = vapi_endpoint_of(s->lookup_defaults);
     for (host = s; host; host = host->next) {
         name_host(host, pconf);
         check_host(&check, host);

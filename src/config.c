@@ -28,7 +28,8 @@ void vapi_config_begin(apr_pool_t *pconf)
 {
     vapi_control_host_t *host;
 
-    apr_pool_cleanup_register(pconf, NULL, end_reading, apr_pool_cleanup_null);    /* the next reading makes records before it begins */
+    /* the next reading makes records before it begins */
+    apr_pool_cleanup_register(pconf, NULL, end_reading, apr_pool_cleanup_null);
     global = apr_pcalloc(pconf, sizeof(*global));
     global->endpoints = apr_array_make(pconf, 16, sizeof(vapi_endpoint_t *));
     default_hosts = apr_array_make(pconf, 1, sizeof(vapi_control_host_t *));

@@ -178,7 +178,8 @@ static int read_iso(apr_time_t *out, const char *s)
         return 0;
     }
     if (!(skip(&s, 'T') || skip(&s, 't')) || (t.tm_hour = read_field(&s, 2)) < 0 || t.tm_hour > 23 || !skip(&s, ':')
-        || (t.tm_min = read_field(&s, 2)) < 0 || t.tm_min > 59 || !skip(&s, ':') || (t.tm_sec = read_field(&s, 2)) < 0 || t.tm_sec > 60) {
+        || (t.tm_min = read_field(&s, 2)) < 0 || t.tm_min > 59 || !skip(&s, ':') || (t.tm_sec = read_field(&s, 2)) < 0
+        || t.tm_sec > 60) {
         return 0;
     }
     if (skip(&s, '.') && strspn(s, "0123456789") == 0) {
@@ -422,7 +423,8 @@ static int sign(unsigned char *digest, const vapi_credential_t *c, const EVP_MD_
     return done;
 }
 
-vapi_auth vapi_credential_check_body(const vapi_credential_t *c, const vapi_auth_delivery_t *d, const char *body, apr_size_t len, apr_pool_t *p)
+vapi_auth vapi_credential_check_body(const vapi_credential_t *c, const vapi_auth_delivery_t *d, const char *body, apr_size_t len,
+                                     apr_pool_t *p)
 {
     signatures_t found;
     signed_t all;

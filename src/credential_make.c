@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  credential_make.c
- * @brief Makes credentials at start-up: keys, the payload's parts and header names are ready, and checked, before the first delivery. And shows them.
+ * @brief Makes credentials at start-up: keys, the payload's parts and header names are ready, and checked, before the first
+ *        delivery. And shows them.
  */
 #include <string.h>
 
@@ -14,7 +15,8 @@
 #define TOLERANCE_MAX  (APR_USEC_PER_SEC * 86400)
 
 static const char *const placeholders[] = {
-    [PART_BODY] = "body", [PART_TIMESTAMP] = "timestamp", [PART_METHOD] = "method", [PART_URL] = "url", [PART_ID] = "svix-id", [PART_TEXT] = NULL
+    [PART_BODY] = "body", [PART_TIMESTAMP] = "timestamp", [PART_METHOD] = "method", [PART_URL] = "url",
+    [PART_ID] = "svix-id", [PART_TEXT] = NULL
 };
 
 /* What is in force where the administrator says nothing. */
@@ -32,8 +34,8 @@ static const preset_t presets[] = {
 };
 
 static const vapi_key_rule_t hmac_keys[] = {
-    { "secret", 1 }, { "algorithm", 0 }, { "header", 0 }, { "timestamp-header", 0 }, { "tolerance", 0 }, { "payload", 0 }, { "prefix", 0 },
-    { "encoding", 0 }, { "secret-encoding", 0 }, { "id-header", 0 }, { "url", 0 }, { "preset", 0 }, { NULL, 0 }
+    { "secret", 1 }, { "algorithm", 0 }, { "header", 0 }, { "timestamp-header", 0 }, { "tolerance", 0 }, { "payload", 0 },
+    { "prefix", 0 }, { "encoding", 0 }, { "secret-encoding", 0 }, { "id-header", 0 }, { "url", 0 }, { "preset", 0 }, { NULL, 0 }
 };
 static const vapi_key_rule_t bearer_keys[] = { { "secret", 1 }, { "header", 0 }, { "prefix", 0 }, { NULL, 0 } };
 

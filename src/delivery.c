@@ -52,7 +52,8 @@ void vapi_delivery_warn_once(const vapi_delivery_t *d, const char *text)
     const char *assistant = vapi_message_assistant_id(d->message);
 
     if (vapi_child_first_time(d->global->child, text, assistant)) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->message->call_id), vapi_log_id(assistant), text);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s assistant=%s: %s", vapi_log_id(d->message->call_id),
+                      vapi_log_id(assistant), text);
     }
 }
 

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
- * Destinations at start-up: everything that can be known then is checked then. What a call decides (a number from the arguments, a spoken
- * text) is checked when it is made, in dialling.c.
+ * Destinations at start-up: everything that can be known then is checked then. What a call decides (a number from the arguments,
+ * a spoken text) is checked when it is made, in dialling.c.
  */
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -34,8 +34,8 @@ static const struct {
 };
 
 static const vapi_key_rule_t rules[] = {
-    { "say", 0 }, { "plan", 0 }, { "extension", 0 }, { "caller-id", 0 }, { "e164", 0 }, { "sip-header", 1 }, { "from-caller", 0 }, { "context", 0 },
-    { NULL, 0 }
+    { "say", 0 }, { "plan", 0 }, { "extension", 0 }, { "caller-id", 0 }, { "e164", 0 }, { "sip-header", 1 }, { "from-caller", 0 },
+    { "context", 0 }, { NULL, 0 }
 };
 
 static const char *const kind_names[] = {
@@ -97,7 +97,8 @@ static const char *read_json(vapi_destination_t *d, const char *file, apr_pool_t
     else if (strcmp(name, "assistant") == 0 && vapi_template_text(d->json, "assistantName")) {
         d->json_kind = VAPI_TARGET_ASSISTANT;
     }
-    else if (strcmp(name, "assistant") == 0 && (vapi_template_text(d->json, "assistantId") || vapi_template_member(d->json, "assistant"))) {
+    else if (strcmp(name, "assistant") == 0
+             && (vapi_template_text(d->json, "assistantId") || vapi_template_member(d->json, "assistant"))) {
         d->json_kind = VAPI_TARGET_ASSISTANT_ID;
     }
     else if (strcmp(name, "squad") == 0 && (vapi_template_text(d->json, "squadId") || vapi_template_member(d->json, "squad"))) {
@@ -168,8 +169,8 @@ static const char *read_target(vapi_destination_t *d, apr_pool_t *p, apr_pool_t 
         d->value = target;
         return check_number(target, d->e164, p);
     }
-    return apr_psprintf(p, "'%s' is no target: a number such as +14155550100, sip:..., sips:..., assistant:NAME, assistant-id:UUID, squad-id:UUID, "
-                           "json:FILE, or a text with %%{...}", target);
+    return apr_psprintf(p, "'%s' is no target: a number such as +14155550100, sip:..., sips:..., assistant:NAME, "
+                           "assistant-id:UUID, squad-id:UUID, json:FILE, or a text with %%{...}", target);
 }
 
 static const char *check_keys(const vapi_destination_t *d, apr_pool_t *p)
@@ -213,7 +214,9 @@ static const char *check_literals(const vapi_destination_t *d, apr_pool_t *p)
         return apr_psprintf(p, "extension='%.40s': must be 1 to 10 of 0-9 * # , w p", literal);
     }
     if (d->caller_id && vapi_text_is_literal(d->caller_id, &literal) && !vapi_destination_is_caller_id(literal)) {
-        return apr_psprintf(p, "caller-id='%.80s': must be 1 to 40 characters: a number, {{customer.number}} or {{phoneNumber.number}}", literal);
+        return apr_psprintf(p,
+                            "caller-id='%.80s': must be 1 to 40 characters: a number, {{customer.number}} or "
+                            "{{phoneNumber.number}}", literal);
     }
     return NULL;
 }
@@ -320,8 +323,8 @@ static const char *check_json_target(const vapi_destination_t *d, apr_pool_t *p)
     return error ? apr_psprintf(p, "%s: %s", d->target + strlen("json:"), error) : NULL;
 }
 
-const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *words, vapi_place_t place, apr_array_header_t *warnings,
-                                  apr_pool_t *p, apr_pool_t *ptemp)
+const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *words, vapi_place_t place,
+                                  apr_array_header_t *warnings, apr_pool_t *p, apr_pool_t *ptemp)
 {
     vapi_destination_t *d = apr_pcalloc(p, sizeof(*d));
     const vapi_text_t *text;
@@ -353,7 +356,8 @@ const char *vapi_destination_make(vapi_destination_t **out, const vapi_words_t *
     }
     text = vapi_destination_dialled_text(d);
     if (text && (vapi_text_reads(text) & VAPI_READS_WORDS) && !d->from_caller) {
-        APR_ARRAY_PUSH(warnings, const char *) = "the target reads what the caller or the model said: without from-caller=on it is never dialled";
+        APR_ARRAY_PUSH(warnings, const char *) =
+            "the target reads what the caller or the model said: without from-caller=on it is never dialled";
     }
     *out = d;
     return NULL;

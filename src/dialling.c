@@ -11,7 +11,8 @@
 #include "vapi_dial.h"
 
 /* What the call yields for a run-time target: a word of VAPI_REASON, or NULL when it may be dialled. */
-static const char *allowed_at_run_time(const vapi_destination_t *d, const char *dialled, const vapi_dial_rules_t *dial_rules, vapi_question_t *q)
+static const char *allowed_at_run_time(const vapi_destination_t *d, const char *dialled, const vapi_dial_rules_t *dial_rules,
+                                       vapi_question_t *q)
 {
     const vapi_text_t *text = vapi_destination_dialled_text(d);
     int sip = vapi_target_has_scheme(dialled, "sip:") || vapi_target_has_scheme(dialled, "sips:");
@@ -127,7 +128,8 @@ static int json_fits_phone(const vapi_destination_t *d, const json_t *object)
 
     for (i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
         const vapi_text_t *text = vapi_template_text(d->json, checks[i].member);
-        if (text && !vapi_text_is_literal(text, NULL) && !checks[i].check(json_string_value(json_object_get(object, checks[i].member)))) {
+        if (text && !vapi_text_is_literal(text, NULL)
+            && !checks[i].check(json_string_value(json_object_get(object, checks[i].member)))) {
             return 0;
         }
     }
@@ -180,8 +182,8 @@ static void drop_foreign(json_t *object, vapi_target_kind kind, vapi_form form)
 }
 
 /*
- * Puts the destination into what is sent. It is spoken once (W38): over the control URL as `content`, in replies as the destination's `message`;
- * "" is silent, which over the control URL too only `message` can say. Takes over `object`.
+ * Puts the destination into what is sent. It is spoken once (W38): over the control URL as `content`, in replies as the
+ * destination's `message`; "" is silent, which over the control URL too only `message` can say. Takes over `object`.
  */
 static json_t *wrap(json_t *object, vapi_target_kind kind, vapi_form form, const char *say, apr_pool_t *p)
 {
@@ -209,7 +211,8 @@ static json_t *wrap(json_t *object, vapi_target_kind kind, vapi_form form, const
 }
 
 /* What this call makes of the target: kind and, for telephones, what is dialled. */
-static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q, json_t *from_file, vapi_dialled_t *out)
+static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q,
+                           json_t *from_file, vapi_dialled_t *out)
 {
     const char *why;
 
@@ -219,10 +222,14 @@ static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t 
         if (!out->dialled) {
             return "bad-argument";
         }
-        out->kind = vapi_target_has_scheme(out->dialled, "sip:") || vapi_target_has_scheme(out->dialled, "sips:") ? VAPI_TARGET_SIP : VAPI_TARGET_NUMBER;
+        out->kind = vapi_target_has_scheme(out->dialled, "sip:") || vapi_target_has_scheme(out->dialled, "sips:")
+                        ? VAPI_TARGET_SIP
+                        : VAPI_TARGET_NUMBER;
     }
     else if (out->kind <= VAPI_TARGET_SIP) {
-        out->dialled = from_file ? json_string_value(json_object_get(from_file, out->kind == VAPI_TARGET_SIP ? "sipUri" : "number")) : d->value;
+        out->dialled = from_file
+                           ? json_string_value(json_object_get(from_file, out->kind == VAPI_TARGET_SIP ? "sipUri" : "number"))
+                           : d->value;
     }
     if (out->kind > VAPI_TARGET_SIP) {
         return NULL;
@@ -232,12 +239,14 @@ static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t 
     }
     out->is_own_line = strcmp(out->dialled, vapi_message_called(q->message)) == 0;
     if (out->is_own_line && vapi_destination_dialled_text(d)) {
-        return "not-allowed";    /* it would come straight back (T48); a fixed one is the administrator's own word, and is warned about */
+        return "not-allowed";    /* it would come straight back (T48); a fixed one is the administrator's own word, and is warned
+                                    about */
     }
     return allowed_at_run_time(d, out->dialled, dial_rules, q);
 }
 
-const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q, vapi_dialled_t *out)
+const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_rules_t *dial_rules, vapi_question_t *q,
+                                  vapi_dialled_t *out)
 {
     const vapi_text_t *say_text = dial_rules->say ? dial_rules->say : d->say;
     const char *why = NULL, *say = NULL, *reason;
@@ -250,7 +259,8 @@ const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_r
     if (d->kind == VAPI_TARGET_JSON && (object = vapi_template_expand(d->json, q, &why)) == NULL) {
         return "bad-argument";
     }
-    if ((reason = resolve(d, dial_rules, q, object, out)) == NULL && object && out->kind <= VAPI_TARGET_SIP && !json_fits_phone(d, object)) {
+    if ((reason = resolve(d, dial_rules, q, object, out)) == NULL && object && out->kind <= VAPI_TARGET_SIP
+        && !json_fits_phone(d, object)) {
         reason = "bad-argument";
     }
     if (reason) {
@@ -258,7 +268,8 @@ const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_r
         return reason;
     }
     if (!object) {
-        object = out->kind <= VAPI_TARGET_SIP ? phone_json(d, out->dialled, out->kind == VAPI_TARGET_SIP, q) : agent_json(d, dial_rules->form, q->pool);
+        object = out->kind <= VAPI_TARGET_SIP ? phone_json(d, out->dialled, out->kind == VAPI_TARGET_SIP, q)
+                                              : agent_json(d, dial_rules->form, q->pool);
     }
     out->dialled = out->dialled ? apr_pstrdup(q->pool, out->dialled) : NULL;    /* it may have been the object's own */
     if (!object || (dial_rules->plan && out->kind <= VAPI_TARGET_SIP && !set_plan(object, dial_rules, q))

@@ -202,8 +202,10 @@ static const char *read_state(cmd_parms *cmd, void *conf, const vapi_words_t *wo
     global->provider = vapi_state_provider(first, cmd->temp_pool);
     if (!global->provider) {
         return strncmp(first, "redis", 5) == 0 ? "'redis' needs the module vapi_state_redis, loaded above this line"
-                                               : apr_psprintf(cmd->pool, "'%.*s' must begin with shm, shm:SIZE, redis:// or rediss://",
-                                                              (int)strcspn(first, ":@"), first);    /* behind it a password may stand */
+                                               : apr_psprintf(cmd->pool,
+                                                              "'%.*s' must begin with shm, shm:SIZE, redis:// or rediss://",
+                                                              (int)strcspn(first, ":@"),    /* behind it a password may stand */
+                                                              first);
     }
     APR_ARRAY_PUSH(all, const char *) = first;
     for (i = 0; i < words->keys->nelts; i++) {
@@ -248,7 +250,8 @@ static const char *read_authenticate(cmd_parms *cmd, void *conf, const vapi_word
 /* Names of tools and of their parameters, as OpenAI's schema wants them. */
 static int is_tool_name(const char *name)
 {
-    return *name && strlen(name) <= 64 && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] == '\0';
+    return *name && strlen(name) <= 64
+           && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")] == '\0';
 }
 
 static const char *read_tool(cmd_parms *cmd, void *conf, const vapi_words_t *words)
@@ -368,7 +371,8 @@ static const char *read_caller_limit(vapi_limits_t *limits, const char *written,
         return NULL;
     }
     if (!slash || (error = vapi_word_number(&n, apr_pstrmemdup(p, written, (apr_size_t)(slash - written)), 1, 100000, p)) != NULL
-        || (error = vapi_word_time(&limits->caller_window, slash + 1, apr_time_from_sec(1), apr_time_from_sec(31 * 86400), p)) != NULL) {
+        || (error = vapi_word_time(&limits->caller_window, slash + 1, apr_time_from_sec(1),
+                                    apr_time_from_sec(31 * 86400), p)) != NULL) {
         return apr_psprintf(p, "caller=%s: must be %s, such as 5/3600", written, slash ? error : "N/SECONDS");
     }
     limits->caller = (int)n;
@@ -378,7 +382,8 @@ static const char *read_caller_limit(vapi_limits_t *limits, const char *written,
 static const char *read_limit(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
     vapi_endpoint_t *e = conf;
-    vapi_limits_t *limits = apr_pmemdup(cmd->pool, vapi_endpoint_limits(e), sizeof(*limits));    /* a second line of the section adds to the first */
+    /* a second line of the section adds to the first */
+    vapi_limits_t *limits = apr_pmemdup(cmd->pool, vapi_endpoint_limits(e), sizeof(*limits));
     const char *error;
 
     if (words->positional->nelts) {
@@ -405,7 +410,8 @@ typedef struct time_form_t {
 
 static const time_form_t time_forms[] = {
     { "VapiControlTimeout", APR_OFFSETOF(vapi_endpoint_t, control_timeout), apr_time_from_msec(10), apr_time_from_sec(300) },
-    { "VapiControlConnectTimeout", APR_OFFSETOF(vapi_endpoint_t, control_connect_timeout), apr_time_from_msec(10), apr_time_from_sec(300) },
+    { "VapiControlConnectTimeout", APR_OFFSETOF(vapi_endpoint_t, control_connect_timeout), apr_time_from_msec(10),
+      apr_time_from_sec(300) },
     { "VapiBudget", APR_OFFSETOF(vapi_endpoint_t, budget), apr_time_from_msec(100), apr_time_from_sec(300) },
     { "VapiSettle", APR_OFFSETOF(vapi_endpoint_t, settle), 0, apr_time_from_sec(3600) },
 };
@@ -418,7 +424,8 @@ static const char *read_time(cmd_parms *cmd, void *conf, const vapi_words_t *wor
     while (strcasecmp(form->name, cmd->cmd->name) != 0) {
         form++;
     }
-    error = vapi_word_time((apr_interval_time_t *)((char *)conf + form->offset), vapi_words_at(words, 0), form->min, form->max, cmd->pool);
+    error = vapi_word_time((apr_interval_time_t *)((char *)conf + form->offset), vapi_words_at(words, 0), form->min, form->max,
+                           cmd->pool);
     return error ? apr_psprintf(cmd->pool, "'%s': must be %s", vapi_words_at(words, 0), error) : NULL;
 }
 
@@ -604,20 +611,28 @@ static const form_t proxy_form = { read_proxy, 1, 1, NULL, 0, 0 };
 #define ENDPOINT(name, form, help) AP_INIT_RAW_ARGS(name, endpoint_directive, (void *)&(form), RSRC_CONF | ACCESS_CONF, help)
 
 const command_rec vapi_directives[] = {
-    HOST("VapiCredential", credential_form, "NAME hmac|bearer secret=S [key=value ...]: how Vapi shows that a delivery is its own"),
+    HOST("VapiCredential", credential_form,
+         "NAME hmac|bearer secret=S [key=value ...]: how Vapi shows that a delivery is its own"),
     HOST("VapiTransferPlan", plan_form, "NAME MODE [key=value ...]: how a call is handed over to a number or SIP URI"),
     HOST("VapiDestination", destination_form, "NAME TARGET [key=value ...]: where a call can go"),
     HOST("VapiAllow", allow_form, "[!]PREFIX|DOMAIN|USER@DOMAIN ...: what a target that is known only at run time may be"),
     HOST("VapiState", state_form, "shm[:SIZE] [file=PATH|none] [keep=86400], or redis[s]://...: where deliveries are remembered"),
     ENDPOINT("VapiAuthenticate", authenticate_form, "the NAME of a VapiCredential or several, or apache, or none"),
     ENDPOINT("VapiTool", tool_form, "a tool's NAME and, in quotes, its description: what is answered here"),
-    ENDPOINT("VapiParam", param_form, "NAME string|number|integer|boolean|phone [required] [\"DESCRIPTION\"] [enum=a,b,c]: an argument of the VapiTool before it"),
-    ENDPOINT("VapiRoute", route_form, "TARGET [EXPR] [plan=PLAN] [say=T] [result=T] [name=LABEL]: the first that is true and available is taken"),
+    ENDPOINT("VapiParam", param_form,
+             "NAME string|number|integer|boolean|phone [required] [\"DESCRIPTION\"] [enum=a,b,c]: an argument of the VapiTool "
+             "before it"),
+    ENDPOINT("VapiRoute", route_form,
+             "TARGET [EXPR] [plan=PLAN] [say=T] [result=T] [name=LABEL]: the first that is true and available is taken"),
     ENDPOINT("VapiLimit", limit_form, "[call=10] [caller=N/SECONDS] [outbound=N]: how many transfers"),
-    ENDPOINT("VapiControlHosts", control_hosts_form, "[http://]HOST[:PORT|:*] ...: where control URLs may point; *.vapi.ai unless given"),
+    ENDPOINT("VapiControlHosts", control_hosts_form,
+             "[http://]HOST[:PORT|:*] ...: where control URLs may point; *.vapi.ai unless given"),
     ENDPOINT("VapiControlAllowPrivate", allow_private_form, "on or off: whether a control host may resolve to a private address"),
-    ENDPOINT("VapiControlToken", control_token_form, "a secret (file:, env:, exec:): the token of assistants that demand control authentication"),
-    ENDPOINT("VapiApiKey", api_key_form, "a secret (file:, env:, exec:) and [url=https://api.vapi.ai]: asks Vapi for a control URL that is not in the payload"),
+    ENDPOINT("VapiControlToken", control_token_form,
+             "a secret (file:, env:, exec:): the token of assistants that demand control authentication"),
+    ENDPOINT("VapiApiKey", api_key_form,
+             "a secret (file:, env:, exec:) and [url=https://api.vapi.ai]: asks Vapi for a control URL that is not in the "
+             "payload"),
     ENDPOINT("VapiControlTimeout", time_form, "a time: for one control request"),
     ENDPOINT("VapiControlConnectTimeout", time_form, "a time: to resolve, connect and shake hands with the control API"),
     ENDPOINT("VapiControlCAFile", ca_file_form, "a file of CA certificates, instead of the system's, for the control API"),

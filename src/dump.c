@@ -55,7 +55,8 @@ static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objec
     int i;
 
     for (i = 0; i < names->nelts; i++) {
-        apr_file_printf(out, "  %s %s\n", directive, describe(apr_hash_get(objects, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING), p));
+        apr_file_printf(out, "  %s %s\n", directive,
+                        describe(apr_hash_get(objects, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING), p));
     }
 }
 
@@ -65,7 +66,8 @@ static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
     int i;
 
     apr_file_printf(out, "%s %s%s%s\n", s->is_virtual ? "virtual host" : "server", s->server_hostname ? s->server_hostname : "",
-                    s->port ? apr_psprintf(p, ":%u", s->port) : "", s->defn_name ? apr_psprintf(p, " (%s:%u)", s->defn_name, s->defn_line_number) : "");
+                    s->port ? apr_psprintf(p, ":%u", s->port) : "",
+                    s->defn_name ? apr_psprintf(p, " (%s:%u)", s->defn_name, s->defn_line_number) : "");
     dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
     dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
     dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
@@ -100,8 +102,9 @@ static void dump_tools(apr_file_t *out, const vapi_endpoint_t *e)
         apr_file_printf(out, "    VapiTool %s\n", tool->name);
         for (j = 0; j < tool->params->nelts; j++) {
             const vapi_param_t *param = APR_ARRAY_IDX(tool->params, j, vapi_param_t *);
-            apr_file_printf(out, "      VapiParam %s %s%s%s%s\n", param->name, types[param->type], param->required ? " required" : "",
-                            param->choices ? " enum=" : "", param->choices ? apr_array_pstrcat(e->tools->pool, param->choices, ',') : "");
+            apr_file_printf(out, "      VapiParam %s %s%s%s%s\n", param->name, types[param->type],
+                            param->required ? " required" : "", param->choices ? " enum=" : "",
+                            param->choices ? apr_array_pstrcat(e->tools->pool, param->choices, ',') : "");
         }
     }
 }
@@ -113,16 +116,18 @@ static void dump_routes(apr_file_t *out, const vapi_endpoint_t *e)
 
     for (i = 0; i < routes->nelts; i++) {
         const vapi_route_t *route = APR_ARRAY_IDX(routes, i, vapi_route_t *);
-        apr_file_printf(out, "    %d. %s -> %s%s%s%s%s%s (%s:%u)\n", i + 1, route->label, route->target, route->when ? " when " : "",
-                        route->when ? vapi_expression_written(route->when) : "", route->plan ? " plan=" : "", route->plan ? route->plan : "",
-                        route->say ? " say=..." : "", route->place.file, route->place.line);
+        apr_file_printf(out, "    %d. %s -> %s%s%s%s%s%s (%s:%u)\n", i + 1, route->label, route->target,
+                        route->when ? " when " : "", route->when ? vapi_expression_written(route->when) : "",
+                        route->plan ? " plan=" : "", route->plan ? route->plan : "", route->say ? " say=..." : "",
+                        route->place.file, route->place.line);
     }
 }
 
 /* A time as a directive takes it. */
 static const char *time_text(apr_interval_time_t time, apr_pool_t *p)
 {
-    return time % APR_USEC_PER_SEC ? apr_psprintf(p, "%" APR_TIME_T_FMT "ms", apr_time_as_msec(time)) : apr_psprintf(p, "%" APR_TIME_T_FMT, apr_time_sec(time));
+    return time % APR_USEC_PER_SEC ? apr_psprintf(p, "%" APR_TIME_T_FMT "ms", apr_time_as_msec(time))
+                                   : apr_psprintf(p, "%" APR_TIME_T_FMT, apr_time_sec(time));
 }
 
 static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
@@ -136,9 +141,11 @@ static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p
     for (i = 0; i < hosts->nelts; i++) {
         apr_file_printf(out, " %s", vapi_control_host_text(APR_ARRAY_IDX(hosts, i, vapi_control_host_t *)));
     }
-    apr_file_printf(out, "\n    VapiBudget %s  VapiSettle %s  VapiControlTimeout %s  VapiControlConnectTimeout %s  VapiBodyLimit %" APR_OFF_T_FMT "\n",
-                    time_text(vapi_endpoint_budget(e), p), time_text(vapi_endpoint_settle(e), p), time_text(vapi_endpoint_control_timeout(e), p),
-                    time_text(vapi_endpoint_connect_timeout(e), p), vapi_endpoint_body_limit(e));
+    apr_file_printf(out, "\n    VapiBudget %s  VapiSettle %s  VapiControlTimeout %s  VapiControlConnectTimeout %s"
+                    "  VapiBodyLimit %" APR_OFF_T_FMT "\n",
+                    time_text(vapi_endpoint_budget(e), p), time_text(vapi_endpoint_settle(e), p),
+                    time_text(vapi_endpoint_control_timeout(e), p), time_text(vapi_endpoint_connect_timeout(e), p),
+                    vapi_endpoint_body_limit(e));
     apr_file_printf(out, "    VapiLimit call=%d", limits->call);
     if (limits->caller) {
         apr_file_printf(out, " caller=%d/%s", limits->caller, time_text(limits->caller_window, p));
@@ -146,8 +153,9 @@ static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p
     if (limits->outbound) {
         apr_file_printf(out, " outbound=%d", limits->outbound);
     }
-    apr_file_printf(out, "\n    VapiLogNumbers %s%s%s%s%s\n", numbers[vapi_endpoint_log_numbers(e)], e->allow_private == 1 ? "  VapiControlAllowPrivate on" : "",
-                    e->control_token ? "  VapiControlToken set" : "", e->api_key ? "  VapiApiKey set" : "", e->proxy ? "  VapiControlProxy set" : "");
+    apr_file_printf(out, "\n    VapiLogNumbers %s%s%s%s%s\n", numbers[vapi_endpoint_log_numbers(e)],
+                    e->allow_private == 1 ? "  VapiControlAllowPrivate on" : "", e->control_token ? "  VapiControlToken set" : "",
+                    e->api_key ? "  VapiApiKey set" : "", e->proxy ? "  VapiControlProxy set" : "");
 }
 
 /* A section's directives over those of its server, as far as the start can see them. */
@@ -174,7 +182,8 @@ static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
             continue;
         }
         e = effective(section, p);
-        apr_file_printf(out, "  endpoint %s (%s:%u)\n", section->section ? section->section : "(whole host)", section->place.file, section->place.line);
+        apr_file_printf(out, "  endpoint %s (%s:%u)\n", section->section ? section->section : "(whole host)", section->place.file,
+                        section->place.line);
         dump_who(out, e);
         dump_tools(out, e);
         dump_routes(out, e);

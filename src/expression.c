@@ -213,7 +213,8 @@ static int lookup(ap_expr_lookup_parms *parms)
     return rc == OK ? rc : (lookup_unknown(parms) == DECLINED ? rc : !OK);
 }
 
-const char *vapi_expression_parse(vapi_expression_t **out, const char *written, int string, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+const char *vapi_expression_parse(vapi_expression_t **out, const char *written, int string, vapi_place_t place, apr_pool_t *p,
+                                  apr_pool_t *ptemp)
 {
     vapi_expression_t *e = apr_pcalloc(p, sizeof(*e));
     reading_t reading = { string, 0 };

@@ -105,7 +105,8 @@ static inline const char *digits_end(const char *p)
     return p;
 }
 
-/* JSON's number grammar; whether the value fits is seen when it is read. A digit after a leading 0 is left for whoever wants a comma. */
+/* JSON's number grammar; whether the value fits is seen when it is read. A digit after a leading 0 is left for whoever wants a
+ * comma. */
 static inline const char *number_end(const char *p)
 {
     if (*p == '-') {

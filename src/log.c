@@ -101,10 +101,11 @@ void vapi_log_decision(request_rec *r, vapi_log_numbers numbers, const vapi_reco
         return;
     }
     ap_log_rerror(APLOG_MARK, level, 0, r,
-                  "vapi: call=%s type=%s tool=%s route=%s destination=%s attempt=%s outcome=%s reason=%s control=%s control-ms=%s caller=%s to=%s%s%s%s",
-                  vapi_log_id(record->call), shown(record->type), vapi_log_id(record->tool), shown(record->route), shown(record->destination),
-                  record->attempt >= 0 ? apr_itoa(r->pool, record->attempt) : "-", record->outcome, shown(record->reason),
-                  record->control_status ? apr_itoa(r->pool, record->control_status) : "-",
+                  "vapi: call=%s type=%s tool=%s route=%s destination=%s attempt=%s outcome=%s reason=%s control=%s "
+                  "control-ms=%s caller=%s to=%s%s%s%s",
+                  vapi_log_id(record->call), shown(record->type), vapi_log_id(record->tool), shown(record->route),
+                  shown(record->destination), record->attempt >= 0 ? apr_itoa(r->pool, record->attempt) : "-", record->outcome,
+                  shown(record->reason), record->control_status ? apr_itoa(r->pool, record->control_status) : "-",
                   record->control_time >= 0 ? apr_itoa(r->pool, milliseconds(record->control_time)) : "-",
                   vapi_log_number(record->caller, numbers, r->pool), vapi_log_number(record->dialled, numbers, r->pool),
                   record->what ? " (" : "", record->what ? record->what : "", record->what ? ")" : "");
@@ -119,8 +120,8 @@ void vapi_log_unauthorized(request_rec *r, const char *reason, const char *clock
     set_note(r, "vapi-reason", reason);
     if (count) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                      "vapi: outcome=unauthorized reason=%s%s count=%u (refused since the last such line; at most one a minute is written)", reason, clocks,
-                      count);
+                      "vapi: outcome=unauthorized reason=%s%s count=%u (refused since the last such line; at most one a minute "
+                      "is written)", reason, clocks, count);
     }
 }
 
@@ -128,7 +129,8 @@ void vapi_log_unauthorized(request_rec *r, const char *reason, const char *clock
 
 struct vapi_quiet_t {
     struct ap_logconf *log;          /* of requests with such a header; NULL: nothing is written of them */
-    struct ap_logconf *connection;   /* of connections, on which mod_http2 writes headers before it is known whose they are; NULL likewise */
+    struct ap_logconf *connection;   /* of connections, on which mod_http2 writes headers before it is known whose they are; NULL
+                                        likewise */
     apr_array_header_t *headers;     /* const char *: those that carry a secret */
 };
 

@@ -14,7 +14,8 @@
 #define FIRST_PAUSE   2000      /* microseconds between looks at another's claim; doubled up to the longest */
 #define LONGEST_PAUSE 50000
 #define AFTERLIFE     APR_USEC_PER_SEC   /* how long after its deadline a claim's owner counts as alive */
-#define WORK_MIN      apr_time_from_sec(2)   /* who waited so long that less is left (half, if there was little) leaves a freed claim to the next retry */
+#define WORK_MIN      apr_time_from_sec(2)   /* who waited so long that less is left (half, if there was little) leaves a freed
+                                                claim to the next retry */
 #define NO_LIMIT      (-1)
 
 static const vapi_state_provider_t *verbs(const vapi_once_t *once)
@@ -73,7 +74,8 @@ static int pause_for_other(const vapi_once_t *once, apr_interval_time_t *pause)
 }
 
 /* Takes the claim, or only looks when it is too late to begin. */
-static apr_status_t look(const vapi_once_t *once, const vapi_hold_t *hold, apr_uint64_t fingerprint, int may_begin, vapi_claim_t *claim)
+static apr_status_t look(const vapi_once_t *once, const vapi_hold_t *hold, apr_uint64_t fingerprint, int may_begin,
+                         vapi_claim_t *claim)
 {
     return may_begin ? verbs(once)->claim(once->state, hold->key, hold->key_len, fingerprint, work_time(once), claim, once->pool)
                      : verbs(once)->recall(once->state, hold->key, hold->key_len, claim, once->pool);
@@ -113,8 +115,8 @@ vapi_once_verdict vapi_once_claim(const vapi_once_t *once, const char *type, con
 
 int vapi_once_commit(const vapi_once_t *once, const vapi_hold_t *hold, const char *reply_if_lost)
 {
-    return verbs(once)->commit(once->state, hold->key, hold->key_len, hold->token, reply_if_lost, strlen(reply_if_lost), once->state->keep)
-           == APR_SUCCESS;
+    return verbs(once)->commit(once->state, hold->key, hold->key_len, hold->token, reply_if_lost, strlen(reply_if_lost),
+                               once->state->keep) == APR_SUCCESS;
 }
 
 void vapi_once_settle(const vapi_once_t *once, const vapi_hold_t *hold, const char *reply)
@@ -150,7 +152,8 @@ int vapi_gate_is_shut(const vapi_once_t *once, apr_interval_time_t *left)
     vapi_claim_t claim;
 
     call_key(once, "gate", &hold);
-    if (verbs(once)->recall(once->state, hold.key, hold.key_len, &claim, once->pool) != APR_SUCCESS || claim.verdict == VAPI_CLAIM_NONE) {
+    if (verbs(once)->recall(once->state, hold.key, hold.key_len, &claim, once->pool) != APR_SUCCESS
+        || claim.verdict == VAPI_CLAIM_NONE) {
         return 0;
     }
     *left = claim.left;
@@ -162,7 +165,8 @@ int vapi_gate_commit(const vapi_once_t *once, const vapi_gate_t *gate, apr_inter
     const char *known = apr_itoa(once->pool, transfers);
     apr_interval_time_t shut = vapi_clock_left(once->deadline) + settle + AFTERLIFE;
 
-    return verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut) == APR_SUCCESS;
+    return verbs(once)->commit(once->state, gate->hold.key, gate->hold.key_len, gate->hold.token, known, strlen(known), shut)
+           == APR_SUCCESS;
 }
 
 /* By the token in any case: a gate that has run out, committed or not, may be another's by now. */
@@ -181,7 +185,8 @@ void vapi_gate_came_back(const vapi_once_t *once, int transfers)
     call_key(once, "gate", &hold);
     if (verbs(once)->recall(once->state, hold.key, hold.key_len, &claim, once->pool) == APR_SUCCESS
         && claim.verdict == VAPI_CLAIM_SETTLED && claim.reply && transfers > atoi(claim.reply)) {
-        verbs(once)->abandon(once->state, hold.key, hold.key_len, claim.token);    /* another message may have opened it since, and a request shut it again */
+        /* another message may have opened it since, and a request shut it again */
+        verbs(once)->abandon(once->state, hold.key, hold.key_len, claim.token);
     }
 }
 
@@ -211,7 +216,8 @@ void vapi_once_drop_attempt(const vapi_once_t *once)
     count_call(once, "attempts", -1, NO_LIMIT, &value);
 }
 
-static apr_status_t count_caller(const vapi_once_t *once, const char *caller, int delta, int limit, apr_interval_time_t window, int *value)
+static apr_status_t count_caller(const vapi_once_t *once, const char *caller, int delta, int limit, apr_interval_time_t window,
+                                 int *value)
 {
     apr_size_t len;
     const char *key = make_key(once, "caller", caller, "", &len);
@@ -219,7 +225,8 @@ static apr_status_t count_caller(const vapi_once_t *once, const char *caller, in
     return verbs(once)->count(once->state, key, len, delta, limit, window, 0, value);
 }
 
-int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit, apr_interval_time_t caller_window)
+int vapi_once_count_transfer(const vapi_once_t *once, int call_limit, const char *caller, int caller_limit,
+                             apr_interval_time_t caller_window)
 {
     apr_status_t rv;
     int value;

@@ -44,8 +44,10 @@ static const struct {
     { "warm-transfer-with-message", "warm-transfer-say-message" },
     { "warm-transfer-with-summary", "warm-transfer-say-summary" },
     { "warm-transfer-with-twiml", "warm-transfer-twiml" },
-    { "warm-transfer-wait-for-operator-to-speak-first-and-then-with-message", "warm-transfer-wait-for-operator-to-speak-first-and-then-say-message" },
-    { "warm-transfer-wait-for-operator-to-speak-first-and-then-with-summary", "warm-transfer-wait-for-operator-to-speak-first-and-then-say-summary" },
+    { "warm-transfer-wait-for-operator-to-speak-first-and-then-with-message",
+      "warm-transfer-wait-for-operator-to-speak-first-and-then-say-message" },
+    { "warm-transfer-wait-for-operator-to-speak-first-and-then-with-summary",
+      "warm-transfer-wait-for-operator-to-speak-first-and-then-say-summary" },
 };
 
 /* Which keys belong to a field of the table above; 0: every mode. */
@@ -59,9 +61,9 @@ static const struct {
 };
 
 static const vapi_key_rule_t rules[] = {
-    { "message", 0 }, { "summary", 0 }, { "summary-user", 0 }, { "summary-timeout", 0 }, { "timeout", 0 }, { "verb", 0 }, { "dial-timeout", 0 },
-    { "twiml", 0 }, { "hold-audio", 0 }, { "complete-audio", 0 }, { "fallback-message", 0 }, { "fallback-end-call", 0 },
-    { "sip-headers-in-refer", 0 }, { NULL, 0 }
+    { "message", 0 }, { "summary", 0 }, { "summary-user", 0 }, { "summary-timeout", 0 }, { "timeout", 0 }, { "verb", 0 },
+    { "dial-timeout", 0 }, { "twiml", 0 }, { "hold-audio", 0 }, { "complete-audio", 0 }, { "fallback-message", 0 },
+    { "fallback-end-call", 0 }, { "sip-headers-in-refer", 0 }, { NULL, 0 }
 };
 
 struct vapi_plan_t {
@@ -133,13 +135,15 @@ static const char *check_fields(const vapi_plan_t *plan, const vapi_words_t *wor
     if (vapi_words_get(words, "fallback-end-call") && !vapi_words_get(words, "fallback-message")) {
         return "fallback-end-call= needs fallback-message= beside it";
     }
-    if (vapi_words_get(words, "dial-timeout") && (!vapi_words_get(words, "verb") || strcmp(vapi_words_get(words, "verb"), "dial") != 0)) {
+    if (vapi_words_get(words, "dial-timeout")
+        && (!vapi_words_get(words, "verb") || strcmp(vapi_words_get(words, "verb"), "dial") != 0)) {
         return "dial-timeout= needs verb=dial";
     }
     return NULL;
 }
 
-static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
+                             apr_pool_t *ptemp)
 {
     const char *written = vapi_words_get(words, key), *error;
 
@@ -286,7 +290,8 @@ const char *vapi_plan_describe(const vapi_plan_t *plan, apr_pool_t *p)
 }
 
 /* Puts a text into the JSON object; 0 with *why when its value may not stand there. */
-static int set_text(json_t *object, const char *key, const vapi_text_t *text, vapi_question_t *q, vapi_encoding encoding, const char **why)
+static int set_text(json_t *object, const char *key, const vapi_text_t *text, vapi_question_t *q, vapi_encoding encoding,
+                    const char **why)
 {
     const char *value;
 

@@ -37,7 +37,8 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
 
     vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, q, &decision);
     if (decision.error) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->message->call_id), decision.error);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
+                      vapi_log_id(d->message->call_id), decision.error);
     }
     if (!decision.route) {
         return end_with(record, q, "no-route", decision.reason, SAY_NONE);
@@ -63,7 +64,8 @@ static const char *work_on(const vapi_delivery_t *d, vapi_form form, vapi_questi
 {
     const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
     int any_name, given = 0, counted, is_tool = form != VAPI_FORM_ASSISTANT_REQUEST;
-    const char *reply, *error = q->call ? vapi_arguments_check(vapi_endpoint_tool(d->endpoint, q->call->name, &any_name), q->call, d->pool) : NULL;
+    const vapi_tool_t *tool = q->call ? vapi_endpoint_tool(d->endpoint, q->call->name, &any_name) : NULL;
+    const char *reply, *error = q->call ? vapi_arguments_check(tool, q->call, d->pool) : NULL;
 
     if (error) {
         return end_with(record, q, "no-route", "bad-argument", error);
@@ -105,7 +107,8 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     }
     else if (verdict == VAPI_ONCE_SEEN) {
         if (changed) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a request came again with other arguments; it gets the answer of the first",
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
+                          "vapi: call=%s a request came again with other arguments; it gets the answer of the first",
                           vapi_log_id(d->message->call_id));
         }
         record.outcome = "duplicate";

@@ -8,7 +8,8 @@ static const vapi_key_rule_t rules[] = {
     { "plan", 0 }, { "say", 0 }, { "skills", 0 }, { "leave", 0 }, { "result", 0 }, { "name", 0 }, { NULL, 0 }
 };
 
-static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
+                             apr_pool_t *ptemp)
 {
     const char *written = vapi_words_get(words, key), *error;
 
@@ -22,7 +23,8 @@ static const char *read_text(vapi_text_t **text, const vapi_words_t *words, cons
 static const char *check_target(const vapi_route_t *route, const vapi_words_t *words, apr_pool_t *p)
 {
     if (strncmp(route->target, "pool:", 5) == 0 || strncmp(route->target, "map:", 4) == 0) {
-        return apr_psprintf(p, "'%s': this version has no %s; name a VapiDestination or none", route->target, *route->target == 'p' ? "pools" : "maps");
+        return apr_psprintf(p, "'%s': this version has no %s; name a VapiDestination or none", route->target,
+                            *route->target == 'p' ? "pools" : "maps");
     }
     if (!vapi_word_is_name(route->target)) {
         return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, or none", route->target);
@@ -48,8 +50,10 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
     }
     route->is_none = strcmp(route->target, "none") == 0;
     route->plan = vapi_words_get(words, "plan");
-    if ((error = vapi_words_check(words, rules, p)) != NULL || (error = read_text(&route->say, words, "say", place, p, ptemp)) != NULL
-        || (error = read_text(&route->result, words, "result", place, p, ptemp)) != NULL || (error = check_target(route, words, p)) != NULL) {
+    if ((error = vapi_words_check(words, rules, p)) != NULL
+        || (error = read_text(&route->say, words, "say", place, p, ptemp)) != NULL
+        || (error = read_text(&route->result, words, "result", place, p, ptemp)) != NULL
+        || (error = check_target(route, words, p)) != NULL) {
         return error;
     }
     if (vapi_words_at(words, 2)) {
@@ -96,7 +100,8 @@ const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_p
 }
 
 /* Is the route to be taken? NULL: yes, and `out` says with what; else what its trace says, with *why. */
-static const char *try_route(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out, const char **why)
+static const char *try_route(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
+                             vapi_decision_t *out, const char **why)
 {
     const char *plan, *values;    /* httpd's own words for an error may quote what was evaluated: a caller's, so they are dropped */
     vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
@@ -133,7 +138,8 @@ static void note(vapi_decision_t *out, const vapi_route_t *route, const char *re
     trace->why = why;
 }
 
-void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q, vapi_decision_t *out)
+void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
+                       vapi_decision_t *out)
 {
     const char *result, *why;
     int i;

@@ -244,7 +244,8 @@ static const char *collect(buffer_t *text, int output, apr_time_t deadline)
     }
 }
 
-/* Waits for the end of a program whose output is read; at the deadline, or at once when `error` is set, it is killed with all it started. */
+/* Waits for the end of a program whose output is read; at the deadline, or at once when `error` is set, it is killed with all it
+ * started. */
 static const char *end_program(pid_t pid, const char *error, apr_time_t deadline)
 {
     int status = 0;
@@ -297,7 +298,8 @@ static const char *run(const char **value, char *const *argv, apr_pool_t *p, apr
     return error;
 }
 
-/* A value that the first reading of the configuration left for the second, and how many mentions of the command left it. Process pool. */
+/* A value that the first reading of the configuration left for the second, and how many mentions of the command left it. Process
+ * pool. */
 typedef struct left_t {
     int mentions;
     char value[];

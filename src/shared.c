@@ -61,7 +61,9 @@ void vapi_shared_leave(vapi_shared_t *shared, int place)
 /* The reasons are few and fixed; what is none of them shares the last place. */
 static refusals_t *refusals_of(vapi_shared_t *shared, const char *reason)
 {
-    static const char *const known[REASONS] = { "signature-missing", "signature-wrong", "timestamp-stale", "secret-wrong", "not-configured", "no-user" };
+    static const char *const known[REASONS] = {
+        "signature-missing", "signature-wrong", "timestamp-stale", "secret-wrong", "not-configured", "no-user"
+    };
     int i = 0;
 
     while (i < REASONS - 1 && known[i] && strcmp(known[i], reason) != 0) {

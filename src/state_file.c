@@ -13,9 +13,9 @@
 #include <apr_strings.h>
 
 /*
- * Who has PATH locked owns it, and alone may put another file in its place. A new file is made as PATH.new, locked before it is filled, and renamed when
- * it is whole: what stands at PATH is always a whole store. As a lock belongs to the file and not to its name, each look at a name is repeated
- * once the lock is held.
+ * Who has PATH locked owns it, and alone may put another file in its place. A new file is made as PATH.new, locked before it is
+ * filled, and renamed when it is whole: what stands at PATH is always a whole store. As a lock belongs to the file and not to its
+ * name, each look at a name is repeated once the lock is held.
  */
 
 #define LOCK_POLL apr_time_from_msec(50)
@@ -245,8 +245,8 @@ static apr_status_t replace_unusable(vapi_state_table_t **out, opening_t *o, int
     apr_status_t rv = install(out, o, fd, NULL, apr_pstrcat(o->p, o->how->path, ".old", NULL));
 
     if (rv == APR_SUCCESS) {
-        note(o, VAPI_NOTE_WARNING, APR_SUCCESS, apr_psprintf(o->p, "%s and was not taken: it is kept with .old behind its name, and the store "
-             "starts empty", why));
+        note(o, VAPI_NOTE_WARNING, APR_SUCCESS,
+             apr_psprintf(o->p, "%s and was not taken: it is kept with .old behind its name, and the store starts empty", why));
     }
     return rv;
 }
@@ -304,7 +304,8 @@ static apr_status_t take(vapi_state_table_t **out, opening_t *o, int fd)
 
 static apr_status_t open_memory_instead(vapi_state_table_t **out, opening_t *o)
 {
-    note(o, VAPI_NOTE_ERROR, APR_SUCCESS, "is in use by another server, and was not taken: the store is in memory only and knows nothing of it");
+    note(o, VAPI_NOTE_ERROR, APR_SUCCESS,
+         "is in use by another server, and was not taken: the store is in memory only and knows nothing of it");
     return open_memory(out, o);
 }
 

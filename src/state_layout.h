@@ -1,14 +1,16 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  state_layout.h
- * @brief How the store lies in mapped memory, and what is done to one stripe of it. Private to state_stripe.c, state_table.c and state_file.c.
+ * @brief How the store lies in mapped memory, and what is done to one stripe of it. Private to state_stripe.c, state_table.c and
+ *        state_file.c.
  *
  *     header | stripe 0 | stripe 1 | ...        a stripe:  head | buckets | slots | blocks
  *
- * A key belongs to one stripe and to one slot there. What counts is in the slots: `which` says which of the two versions is in force (0: free), and
- * that version names the chain of blocks with the reply. Buckets, lists and free lists only repeat it, and are made anew from the slots by
- * vapi_stripe_repair(). A change writes new blocks and the version not in force, then switches `which`, then frees what is not used any more: killed
- * at any point, a process leaves the old entry or the new one. A seal over entry and reply shows what a crash of the whole machine has torn.
+ * A key belongs to one stripe and to one slot there. What counts is in the slots: `which` says which of the two versions is in
+ * force (0: free), and that version names the chain of blocks with the reply. Buckets, lists and free lists only repeat it, and
+ * are made anew from the slots by vapi_stripe_repair(). A change writes new blocks and the version not in force, then switches
+ * `which`, then frees what is not used any more: killed at any point, a process leaves the old entry or the new one. A seal over
+ * entry and reply shows what a crash of the whole machine has torn.
  *
  * Only indexes stand in the memory, never addresses: each process may see it elsewhere.
  */
@@ -179,10 +181,12 @@ vapi_stripe_t vapi_state_stripe(const vapi_state_table_t *t, apr_uint32_t i);
 /** Makes zeroed memory of t->geometry an empty store. @param salt  NULL: a new one */
 apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char *salt);
 
-/** Makes the mutexes anew, repairs all stripes and ends all work: nobody else may have the mapping, so its owners are dead. *damaged: entries that were dropped. */
+/** Makes the mutexes anew, repairs all stripes and ends all work: nobody else may have the mapping, so its owners are dead.
+ * *damaged: entries that were dropped. */
 apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged);
 
-/** Takes the live entries of `from` over, whose owners are dead, their times by the wall clock if the machine was started anew since. *lost: damaged, or no room. */
+/** Takes the live entries of `from` over, whose owners are dead, their times by the wall clock if the machine was started anew
+ * since. *lost: damaged, or no room. */
 apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_table_t *from, apr_uint32_t *lost);
 
 /** Was this header written in the present run of the machine? */

@@ -1,5 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
-/* The provider "shm": `VapiState shm[:SIZE] [file=PATH|none] [keep=86400]`. The store outlives graceful restarts in this process, and any others in its file. */
+/* The provider "shm": `VapiState shm[:SIZE] [file=PATH|none] [keep=86400]`. The store outlives graceful restarts in this process,
+ * and any others in its file. */
 #include "vapi_state.h"
 
 #include <errno.h>
@@ -153,20 +154,22 @@ static apr_status_t open_again(vapi_state_table_t **out, const retained_t *retai
                                apr_pool_t *pconf)
 {
     if (!is_same_path(path, retained->path) || size != retained->size) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s, "VapiState: another file or size takes effect when the server is stopped and started; "
-                     "until then it is %s with %" APR_SIZE_T_FMT " bytes", file_label(retained->path), retained->size);
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                     "VapiState: another file or size takes effect when the server is stopped and started; "
+                     "until then it is %s with %" APR_SIZE_T_FMT " bytes",
+                     file_label(retained->path), retained->size);
     }
     if (retained->path && retained->mapping.fd < 0) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "VapiState: state file %s could not be had at the start: the store is still in memory only",
-                     retained->path);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "VapiState: state file %s could not be had at the start: the store is still in memory only", retained->path);
     }
     return vapi_state_table_attach(out, &retained->mapping, pconf);
 }
 
-/* A file that nobody named need not be there: a server without its usual directory still transfers calls. One that was named must; and who put a
- * link in its place may not choose what is forgotten. */
-static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, const char *path, int given, apr_size_t size, server_rec *s,
-                               apr_pool_t *pconf)
+/* A file that nobody named need not be there: a server without its usual directory still transfers calls. One that was named
+ * must; and who put a link in its place may not choose what is forgotten. */
+static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, const char *path, int given, apr_size_t size,
+                               server_rec *s, apr_pool_t *pconf)
 {
     vapi_state_open_t how = { path, size, LOCK_WAIT };
     apr_array_header_t *notes = apr_array_make(pconf, 2, sizeof(vapi_state_note_t));
@@ -176,7 +179,8 @@ static apr_status_t open_first(vapi_state_table_t **out, retained_t *retained, c
     if (rv != APR_SUCCESS && rv != ELOOP && path && !given) {
         how.path = NULL;
         rv = vapi_state_table_open(out, &how, notes, pconf);
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "VapiState: without its file the store is in memory only, and forgets what was transferred when the "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     "VapiState: without its file the store is in memory only, and forgets what was transferred when the "
                      "server is stopped: make DefaultRuntimeDir, or name a file (VapiState shm file=PATH)");
     }
     if (rv == APR_SUCCESS) {

@@ -69,7 +69,8 @@ static const char *read_children(node_t *node, reader_t *reader)
 }
 
 /* Goes as deep as the administrator's own file; jansson has already bounded that. */
-static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader) /* NOLINT(misc-no-recursion) */
+/* NOLINTNEXTLINE(misc-no-recursion) */
+static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader)
 {
     node_t *node = *out = apr_pcalloc(reader->p, sizeof(*node));
     const char *error;
@@ -97,7 +98,8 @@ const char *vapi_template_read(vapi_template_t **out, const char *file, apr_pool
     const char *error;
 
     if (!json) {
-        return where.line > 0 ? apr_psprintf(p, "%s, line %d: %s", file, where.line, where.text) : apr_psprintf(p, "cannot read %s", file);
+        return where.line > 0 ? apr_psprintf(p, "%s, line %d: %s", file, where.line, where.text)
+                              : apr_psprintf(p, "cannot read %s", file);
     }
     apr_pool_cleanup_register(p, json, forget, apr_pool_cleanup_null);
     if (!json_is_object(json)) {

@@ -48,7 +48,8 @@ static void add_literal(vapi_text_t *t, const char *from, const char *to, apr_po
     }
 }
 
-static const char *add_placeholder(vapi_text_t *t, const char *from, const char *to, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+static const char *add_placeholder(vapi_text_t *t, const char *from, const char *to, vapi_place_t place, apr_pool_t *p,
+                                   apr_pool_t *ptemp)
 {
     const char *written = apr_pstrmemdup(p, from, (apr_size_t)(to - from));
     part_t *part = apr_array_push(t->parts);
@@ -131,7 +132,8 @@ int vapi_text_reads(const vapi_text_t *t)
     return t->reads;
 }
 
-/* The length of a control character or line end at `at`, 0 if there is none; *parts: it stands between words, as a line end or tab does. */
+/* The length of a control character or line end at `at`, 0 if there is none; *parts: it stands between words, as a line end or
+ * tab does. */
 static int control_at(const unsigned char *at, int *parts)
 {
     *parts = *at >= '\t' && *at <= '\r';
@@ -198,6 +200,22 @@ static const char *neutral(const char *value, char before, char after, apr_pool_
     return out;
 }
 
+static const char *xml_entity(char c)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    default:
+        return "&#39;";
+    }
+}
+
 static const char *as_xml(const char *value, apr_pool_t *p)
 {
     apr_array_header_t *pieces = apr_array_make(p, 8, sizeof(const char *));
@@ -210,7 +228,7 @@ static const char *as_xml(const char *value, apr_pool_t *p)
             APR_ARRAY_PUSH(pieces, const char *) = apr_pstrmemdup(p, at, run);
             continue;
         }
-        APR_ARRAY_PUSH(pieces, const char *) = *at == '&' ? "&amp;" : *at == '<' ? "&lt;" : *at == '>' ? "&gt;" : *at == '"' ? "&quot;" : "&#39;";
+        APR_ARRAY_PUSH(pieces, const char *) = xml_entity(*at);
         run = 1;
     }
     return apr_array_pstrcat(p, pieces, 0);

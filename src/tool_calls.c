@@ -32,7 +32,8 @@ typedef struct work_t {
     vapi_hold_t hold;
     vapi_gate_t gate;
     int undecided;                     /* the table was not asked, or its answer not taken: no attempt */
-    int counted;                       /* as a transfer, before the table is asked: 1 yes, 0 a limit refused it, -1 the store cannot say */
+    int counted;                       /* as a transfer, before the table is asked: 1 yes, 0 a limit refused it, -1 the store
+                                          cannot say */
     int gated, committed;              /* what must be given back or closed in the end */
     int place;                         /* among the outbound requests, -1: none taken */
     vapi_move_t move;                  /* how the control API is reached, once its URL is known */
@@ -62,7 +63,8 @@ static const char *ask_url(work_t *w, const char **why)
     how.deadline = vapi_delivery_post_time(d);
     api.allow_private = 1;    /* the host is the administrator's own choice */
     how.profile = vapi_child_profile(d->global->child, &api);
-    return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key, d->message->call_id, why, d->pool);
+    return vapi_transfer_ask_url(vapi_child_http(d->global->child), &how, d->endpoint->api_url, d->endpoint->api_key,
+                                 d->message->call_id, why, d->pool);
 }
 
 /* Fills w->move; 0 with the answer made when there is no URL that may be called. */
@@ -127,11 +129,13 @@ static void answer_moving(work_t *w, apr_interval_time_t left)
 {
     int seconds = left > 0 ? (int)apr_time_sec(left + APR_USEC_PER_SEC - 1) : 1;
 
-    end_with(w, "limited", "busy", 1, apr_psprintf(w->d->pool, "A transfer of this call is under way. If the caller is still here, ask again in %d second%s.",
-                                                   seconds, seconds == 1 ? "" : "s"));
+    end_with(w, "limited", "busy", 1,
+             apr_psprintf(w->d->pool, "A transfer of this call is under way. If the caller is still here, ask again in %d "
+                          "second%s.", seconds, seconds == 1 ? "" : "s"));
 }
 
-/* Everything that must be had before something is sent, each only once for a tool call; 0 with the answer made when it cannot be had. */
+/* Everything that must be had before something is sent, each only once for a tool call; 0 with the answer made when it cannot be
+ * had. */
 static int may_send(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
@@ -198,8 +202,9 @@ static int send_transfer(work_t *w)
         end_with(w, "unknown", moved.reason, 1, SAY_UNKNOWN);
         return 1;
     case VAPI_MOVE_FAILED:
-        end_with(w, "failed", moved.reason, 1, strcmp(moved.reason, "call-gone") == 0 ? "The transfer failed: the call is not there any more."
-                                                                                      : "The transfer failed. It is not possible right now.");
+        end_with(w, "failed", moved.reason, 1,
+                 strcmp(moved.reason, "call-gone") == 0 ? "The transfer failed: the call is not there any more."
+                                                        : "The transfer failed. It is not possible right now.");
         return 1;
     case VAPI_MOVE_REFUSED:
         w->q.reason = moved.reason;
@@ -219,7 +224,8 @@ static void route_and_send(work_t *w)
     for (;;) {
         vapi_route_decide(table, from, &d->host->names, VAPI_FORM_CONTROL, &w->q, &w->decision);
         if (w->decision.error) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s", vapi_log_id(d->message->call_id), w->decision.error);
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
+                          vapi_log_id(d->message->call_id), w->decision.error);
         }
         if (!w->decision.route) {
             if (!w->answer) {
@@ -325,7 +331,8 @@ static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const 
     switch (verdict) {
     case VAPI_ONCE_SEEN:
         if (changed) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s a tool call came again with other arguments; it gets the answer of the first",
+            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
+                          "vapi: call=%s a tool call came again with other arguments; it gets the answer of the first",
                           vapi_log_id(d->message->call_id));
         }
         w->record.outcome = "duplicate";
@@ -336,7 +343,8 @@ static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const 
         break;
     default:
         end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
-        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, d->r, "vapi: call=%s the state store has no room or cannot be reached: nothing was transferred",
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, d->r,
+                      "vapi: call=%s the state store has no room or cannot be reached: nothing was transferred",
                       vapi_log_id(d->message->call_id));
     }
     vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
@@ -356,8 +364,8 @@ static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, 
     vapi_delivery_question(d, call, &w->q);
     vapi_delivery_record(d, &w->q, &w->record);
     prepare_move(w);
-    verdict = vapi_once_claim(&d->once, d->message->type == VAPI_MESSAGE_FUNCTION_CALL ? "function-call" : "tool-calls", id, call->fingerprint,
-                              &w->hold, &reply, &changed);
+    verdict = vapi_once_claim(&d->once, d->message->type == VAPI_MESSAGE_FUNCTION_CALL ? "function-call" : "tool-calls", id,
+                              call->fingerprint, &w->hold, &reply, &changed);
     if (verdict != VAPI_ONCE_MINE) {
         return answer_unclaimed(w, verdict, reply, changed);
     }
@@ -422,7 +430,8 @@ const char *vapi_tool_calls_answer(vapi_delivery_t *d)
         }
     }
     if (nameless || !calls->nelts) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %d tool calls have no id and cannot be answered", vapi_log_id(d->message->call_id), nameless);
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %d tool calls have no id and cannot be answered",
+                      vapi_log_id(d->message->call_id), nameless);
     }
     return vapi_reply_results(calls, answers, d->pool);
 }

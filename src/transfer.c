@@ -70,7 +70,8 @@ static vapi_move_outcome ended(vapi_move_outcome outcome, const char *as, const 
     return outcome;
 }
 
-/* The reasons are a fixed list. `timeout` is said wherever no answer could be had; libcurl's own words in the log tell the cases apart. */
+/* The reasons are a fixed list. `timeout` is said wherever no answer could be had; libcurl's own words in the log tell the cases
+ * apart. */
 #define NO_ANSWER "timeout"
 
 static vapi_move_outcome classify_2xx(const vapi_http_answer_t *answer, const char **reason)

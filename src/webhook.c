@@ -66,12 +66,16 @@ static int refuse_body(vapi_delivery_t *d, int status)
     }
     apr_table_setn(d->r->notes, "vapi-outcome", "malformed");
     if (status == HTTP_REQUEST_ENTITY_TOO_LARGE) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: outcome=malformed a delivery is longer than VapiBodyLimit (%" APR_OFF_T_FMT
-                      " bytes) or LimitRequestBody allow", vapi_endpoint_body_limit(d->endpoint));
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
+                      "vapi: outcome=malformed a delivery is longer than VapiBodyLimit (%" APR_OFF_T_FMT
+                      " bytes) or LimitRequestBody allow",
+                      vapi_endpoint_body_limit(d->endpoint));
         return refuse_unread(d->r, status, "{\"error\":\"the body is too large\"}");
     }
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, d->r, "vapi: outcome=malformed a delivery did not arrive whole, or not in time");
-    return refuse_unread(d->r, status, status == HTTP_REQUEST_TIME_OUT ? "{\"error\":\"the body came too slowly\"}" : "{\"error\":\"the body could not be read\"}");
+    return refuse_unread(d->r, status,
+                         status == HTTP_REQUEST_TIME_OUT ? "{\"error\":\"the body came too slowly\"}"
+                                                         : "{\"error\":\"the body could not be read\"}");
 }
 
 /* ---- 2 authenticate ---- */
@@ -131,7 +135,8 @@ static const char *both_clocks(const vapi_delivery_t *d, const vapi_auth_deliver
     for (i = 0; i < names->nelts; i++) {
         const vapi_credential_t *c = apr_hash_get(d->host->credentials, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
         if (c && vapi_credential_sent(&sent, c, auth)) {
-            return apr_psprintf(d->pool, " sent=%" APR_TIME_T_FMT " now=%" APR_TIME_T_FMT, apr_time_sec(sent), apr_time_sec(auth->now));
+            return apr_psprintf(d->pool, " sent=%" APR_TIME_T_FMT " now=%" APR_TIME_T_FMT, apr_time_sec(sent),
+                                apr_time_sec(auth->now));
         }
     }
     return apr_psprintf(d->pool, " sent=- now=%" APR_TIME_T_FMT, apr_time_sec(auth->now));
@@ -191,8 +196,9 @@ static const char *body_id(const vapi_delivery_t *d)
 }
 
 /*
- * What claims, gate and counters know the call by. Calls without an id must not share them: their control URL tells them apart, or what is asked, or the
- * delivery itself, whose bytes are the same when it comes again. Messages that ask nothing are known by nothing then, and are not claimed.
+ * What claims, gate and counters know the call by. Calls without an id must not share them: their control URL tells them apart,
+ * or what is asked, or the delivery itself, whose bytes are the same when it comes again. Messages that ask nothing are known by
+ * nothing then, and are not claimed.
  */
 static const char *identity_of(const vapi_delivery_t *d)
 {
@@ -259,7 +265,8 @@ static const char *note_report(vapi_delivery_t *d)
         vapi_once_settle(&d->once, &hold, "{}");
     }
     if (d->message->type == VAPI_MESSAGE_UNSERVED) {
-        vapi_delivery_warn_once(d, apr_pstrcat(d->pool, "this URL receives ", d->message->type_name, ", which mod_vapi_transfer does not serve", NULL));
+        vapi_delivery_warn_once(d, apr_pstrcat(d->pool, "this URL receives ", d->message->type_name,
+                                               ", which mod_vapi_transfer does not serve", NULL));
     }
     record.outcome = verdict == VAPI_ONCE_SEEN || verdict == VAPI_ONCE_STILL_WORKING ? "duplicate" : "ignored";
     vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &record);
@@ -269,7 +276,9 @@ static const char *note_report(vapi_delivery_t *d)
 static const char *answer(vapi_delivery_t *d)
 {
     if (d->message->type != VAPI_MESSAGE_OTHER && vapi_message_delegates_call_control(d->message)) {
-        vapi_delivery_warn_once(d, "serverMessages holds phone-call-control, which hands transfer and hang-up to this server and breaks Vapi's own");
+        vapi_delivery_warn_once(d,
+                                "serverMessages holds phone-call-control, which hands transfer and hang-up to this server and "
+                                "breaks Vapi's own");
     }
     switch (d->message->type) {
     case VAPI_MESSAGE_TOOL_CALLS:
@@ -315,7 +324,9 @@ int vapi_webhook(request_rec *r)
 
     if (r->method_number != M_POST) {
         apr_table_setn(r->err_headers_out, "Allow", "POST");
-        return refuse_unread(r, HTTP_METHOD_NOT_ALLOWED, "{\"error\":\"this URL takes POST requests from Vapi: set it as the server URL of a tool or assistant\"}");
+        return refuse_unread(r, HTTP_METHOD_NOT_ALLOWED,
+                             "{\"error\":\"this URL takes POST requests from Vapi: set it as the server "
+                             "URL of a tool or assistant\"}");
     }
     got = authenticate_headers(d, &auth, &reason);
     if (got > VAPI_AUTH_NEEDS_BODY) {
@@ -323,7 +334,9 @@ int vapi_webhook(request_rec *r)
     }
     if (!vapi_body_is_readable(r)) {
         apr_table_setn(r->notes, "vapi-outcome", "malformed");
-        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r, "vapi: outcome=malformed a delivery is not application/json in UTF-8, or is compressed and no mod_deflate unpacks it");
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "vapi: outcome=malformed a delivery is not application/json in UTF-8, or is compressed and no mod_deflate "
+                      "unpacks it");
         return refuse_unread(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "{\"error\":\"the body must be application/json in UTF-8\"}");
     }
     if ((status = vapi_body_read(d)) != 0) {                                              /* 1 */

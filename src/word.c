@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  word.c
- * @brief Words of a directive's line. Errors name a key or the place of a word and never quote a value: it may be (a part of) a secret.
+ * @brief Words of a directive's line. Errors name a key or the place of a word and never quote a value: it may be (a part of) a
+ *        secret.
  */
 #include <errno.h>
 #include <string.h>
@@ -297,7 +298,8 @@ const char *vapi_word_time(apr_interval_time_t *out, const char *word, apr_inter
     const unit_t *unit = end ? find_unit(end) : NULL;
 
     if (!unit || n > APR_INT64_MAX / unit->length || n * unit->length < min || n * unit->length > max) {
-        return apr_psprintf(p, "a time from %s to %s, in seconds or with a unit (ms, s, min, h)", time_text(min, p), time_text(max, p));
+        return apr_psprintf(p, "a time from %s to %s, in seconds or with a unit (ms, s, min, h)", time_text(min, p),
+                            time_text(max, p));
     }
     *out = n * unit->length;
     return NULL;
