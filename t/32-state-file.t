@@ -201,7 +201,7 @@ sub patch {
     is_known($s, 'newest', 0, 'full: a first attempt is transferred');
     is_known($s, 'newest', 1, 'full: and known');
     is_known($s, 'oldest', 0, 'full: the oldest had to go');
-    my $working = $s->post_start('/vapi/transfer', vapi_tool_call(call => 'work', id => 'call_A', control => $control->url('work', 'delay=1500')));
+    my $working = $s->post_start('/vapi/transfer', vapi_tool_call(call => 'work', id => 'call_A', control => $control->url('work', 'delay=4000')));
     wait_until(sub { posts('work') }, 5);
     for my $n (1 .. 130) {
         my $body = vapi_tool_call(call => "more-$n", calls => [map { { id => "call_$_", args => { q => 'none' } } } 1 .. 32]);
