@@ -115,6 +115,8 @@ void vapi_config_begin(apr_pool_t *pconf);
 vapi_global_t *vapi_global(void);
 vapi_host_conf_t *vapi_host_conf(const server_rec *s);
 vapi_endpoint_t *vapi_endpoint_of(const ap_conf_vector_t *v);
+/** A section's directives over those of its server, as far as the start can see them; in `p`, or `e` itself. */
+const vapi_endpoint_t *vapi_endpoint_effective(const vapi_endpoint_t *e, apr_pool_t *p);
 
 /** The members with their defaults. */
 apr_interval_time_t vapi_endpoint_budget(const vapi_endpoint_t *e);

@@ -11,6 +11,9 @@
 #include "vapi_log.h"
 #include "vapi_once.h"
 
+/** What `none` says where its route has no result=. */
+#define VAPI_SAY_NONE "I can't transfer the call right now."
+
 typedef struct vapi_delivery_t {
     request_rec *r;                     /* for its log, its notes and Apache's own variables */
     apr_pool_t *pool;
@@ -30,6 +33,9 @@ typedef struct vapi_delivery_t {
 
 /** The question a table is asked for this delivery: `call` may be NULL. */
 void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *call, vapi_question_t *q);
+
+/** Asks the section's table from route `from` on; an expression that fails is warned about. */
+void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, vapi_question_t *q, vapi_decision_t *decision);
 
 /** A record with what every line of this delivery has. */
 void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record);

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "vapi_expression.h"
+#include "vapi_word.h"
 
 typedef struct vapi_text_t vapi_text_t;
 
@@ -26,6 +27,10 @@ typedef enum {
 
 /** Reads a T at start-up; `%%{` writes `%{`. @return NULL or what is wrong */
 const char *vapi_text_parse(vapi_text_t **out, const char *written, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp);
+
+/** Reads the T of a directive's key; leaves *out alone where the key is not given. @return NULL or what is wrong, with the key */
+const char *vapi_text_read(vapi_text_t **out, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
+                           apr_pool_t *ptemp);
 
 /** As written, for dumps. */
 const char *vapi_text_written(const vapi_text_t *t);

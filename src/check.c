@@ -83,13 +83,6 @@ static void check_host(check_t *check, server_rec *s)
 
 /* ---- sections ---- */
 
-/* A section's directives over those of its server. */
-static vapi_endpoint_t *effective(const vapi_endpoint_t *e, apr_pool_t *p)
-{
-    vapi_endpoint_t *base = vapi_endpoint_of(e->server->lookup_defaults);
-    return base && base != e ? vapi_config_merge_endpoint(p, base, (void *)e) : (vapi_endpoint_t *)e;
-}
-
 static void check_credentials(check_t *check, const vapi_endpoint_t *e)
 {
     apr_hash_t *known = vapi_host_conf(e->server)->credentials;
@@ -188,7 +181,7 @@ static void check_section(check_t *check, const vapi_endpoint_t *section)
     }
     check_credentials(check, section);
     if (section->routes) {
-        e = effective(section, check->ptemp);
+        e = vapi_endpoint_effective(section, check->ptemp);
         check_table(check, e);
     }
     check_outbound(check, section);

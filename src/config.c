@@ -152,6 +152,12 @@ void *vapi_config_merge_endpoint(apr_pool_t *p, void *base_, void *add_)
     return e;
 }
 
+const vapi_endpoint_t *vapi_endpoint_effective(const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    vapi_endpoint_t *base = vapi_endpoint_of(e->server->lookup_defaults);
+    return base && base != e ? vapi_config_merge_endpoint(p, base, (void *)e) : e;
+}
+
 static apr_interval_time_t time_or(apr_interval_time_t given, apr_interval_time_t otherwise)
 {
     return given == VAPI_UNSET ? otherwise : given;

@@ -78,3 +78,12 @@ const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, v
     const char *why, *said = text ? vapi_text_expand(text, q, VAPI_TEXT_SPOKEN, &why) : NULL;
     return said && *said ? said : otherwise;
 }
+
+void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, vapi_question_t *q, vapi_decision_t *decision)
+{
+    vapi_route_decide(vapi_endpoint_routes(d->endpoint), from, &d->host->names, form, q, decision);
+    if (decision->error) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
+                      vapi_log_id(d->message->call_id), decision->error);
+    }
+}

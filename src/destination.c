@@ -185,17 +185,6 @@ static const char *check_keys(const vapi_destination_t *d, apr_pool_t *p)
     return NULL;
 }
 
-static const char *read_text(vapi_text_t **text, const vapi_destination_t *d, const char *key, apr_pool_t *p, apr_pool_t *ptemp)
-{
-    const char *written = vapi_words_get(d->words, key), *error;
-
-    if (!written) {
-        return NULL;
-    }
-    error = vapi_text_parse(text, written, d->place, p, ptemp);
-    return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
-}
-
 int vapi_destination_is_extension(const char *text)
 {
     return *text && strlen(text) <= EXTENSION_MAX && text[strspn(text, "0123456789*#,wWpP")] == '\0';
@@ -287,9 +276,9 @@ static const char *read_keys(vapi_destination_t *d, apr_pool_t *p, apr_pool_t *p
     const char *error;
     int i;
 
-    if ((error = check_keys(d, p)) != NULL || (error = read_text(&d->say, d, "say", p, ptemp)) != NULL
-        || (error = read_text(&d->extension, d, "extension", p, ptemp)) != NULL
-        || (error = read_text(&d->caller_id, d, "caller-id", p, ptemp)) != NULL
+    if ((error = check_keys(d, p)) != NULL || (error = vapi_text_read(&d->say, d->words, "say", d->place, p, ptemp)) != NULL
+        || (error = vapi_text_read(&d->extension, d->words, "extension", d->place, p, ptemp)) != NULL
+        || (error = vapi_text_read(&d->caller_id, d->words, "caller-id", d->place, p, ptemp)) != NULL
         || (error = check_literals(d, p)) != NULL || (error = read_context(d, p)) != NULL) {
         return error;
     }

@@ -143,12 +143,6 @@ static int set_plan(json_t *object, const vapi_dial_rules_t *dial_rules, vapi_qu
     return plan && json_object_set_new(object, "transferPlan", plan) == 0;
 }
 
-static apr_status_t forget(void *value)
-{
-    json_decref(value);
-    return APR_SUCCESS;
-}
-
 /* assistant-request takes a destination, or an assistant or squad beside it (W29). */
 static json_t *assistant_reply(json_t *object, vapi_target_kind kind)
 {
@@ -279,6 +273,6 @@ const char *vapi_destination_dial(const vapi_destination_t *d, const vapi_dial_r
     }
     out->is_handoff = out->kind > VAPI_TARGET_SIP;
     out->body = wrap(object, out->kind, dial_rules->form, say, q->pool);
-    apr_pool_cleanup_register(q->pool, out->body, forget, apr_pool_cleanup_null);
+    vapi_json_keep(out->body, q->pool);
     return NULL;
 }

@@ -158,13 +158,6 @@ static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p
                     e->api_key ? "  VapiApiKey set" : "", e->proxy ? "  VapiControlProxy set" : "");
 }
 
-/* A section's directives over those of its server, as far as the start can see them. */
-static const vapi_endpoint_t *effective(const vapi_endpoint_t *e, apr_pool_t *p)
-{
-    vapi_endpoint_t *base = vapi_endpoint_of(e->server->lookup_defaults);
-    return base && base != e ? vapi_config_merge_endpoint(p, base, (void *)e) : e;
-}
-
 /* Is the section worth showing: does it route, or say who may speak to it? */
 static int is_endpoint(const vapi_endpoint_t *e)
 {
@@ -181,7 +174,7 @@ static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
         if (!is_endpoint(section) || section->server != s) {
             continue;
         }
-        e = effective(section, p);
+        e = vapi_endpoint_effective(section, p);
         apr_file_printf(out, "  endpoint %s (%s:%u)\n", section->section ? section->section : "(whole host)", section->place.file,
                         section->place.line);
         dump_who(out, e);
@@ -296,7 +289,7 @@ static json_t *all_tools(server_rec *main_server, apr_pool_t *p)
             const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
             /* outside a section, and no <Location> was found: the URL's path is for the administrator to fill in */
             if (section->server && section->tools && (inside ? section->section != NULL : !json_array_size(tools))) {
-                add_tools(tools, effective(section, p), url_of(section->server, inside ? section->section : "/", p));
+                add_tools(tools, vapi_endpoint_effective(section, p), url_of(section->server, inside ? section->section : "/", p));
             }
         }
     }

@@ -349,3 +349,14 @@ const char *vapi_json_lookup(json_t *value, const char *path, apr_pool_t *p)
     }
     return value_written(value, p);
 }
+
+static apr_status_t drop(void *value)
+{
+    json_decref(value);
+    return APR_SUCCESS;
+}
+
+void vapi_json_keep(json_t *value, apr_pool_t *p)
+{
+    apr_pool_cleanup_register(p, value, drop, apr_pool_cleanup_null);
+}

@@ -125,17 +125,11 @@ static apr_uint64_t fingerprint(vapi_range_t range)
     return hash ? hash : 1;
 }
 
-static apr_status_t json_release(void *value)
-{
-    json_decref(value);
-    return APR_SUCCESS;
-}
-
 static json_t *empty_object(apr_pool_t *p)
 {
     json_t *object = json_object();
 
-    apr_pool_cleanup_register(p, object, json_release, apr_pool_cleanup_null);
+    vapi_json_keep(object, p);
     return object;
 }
 

@@ -420,12 +420,6 @@ vapi_range_t vapi_payload_next(vapi_payload_t *pl, vapi_range_t array, apr_size_
     return element;
 }
 
-static apr_status_t json_release(void *value)
-{
-    json_decref(value);
-    return APR_SUCCESS;
-}
-
 json_t *vapi_payload_parse(vapi_payload_t *pl, vapi_range_t range)
 {
     parsed_t *parsed, wanted;
@@ -447,7 +441,7 @@ json_t *vapi_payload_parse(vapi_payload_t *pl, vapi_range_t range)
     parsed = apr_pmemdup(pl->pool, &wanted, sizeof(wanted));
     parsed->value = json_loadb(range.at, range.len, PARSE_FLAGS, NULL);
     if (parsed->value) {
-        apr_pool_cleanup_register(pl->pool, parsed->value, json_release, apr_pool_cleanup_null);
+        vapi_json_keep(parsed->value, pl->pool);
     }
     apr_hash_set(pl->parsed, &parsed->key, sizeof(parsed->key), parsed);
     return parsed->value;

@@ -145,16 +145,9 @@ static const char *check_fields(const vapi_plan_t *plan, const vapi_words_t *wor
 static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
                              apr_pool_t *ptemp)
 {
-    const char *written = vapi_words_get(words, key), *error;
+    const char *written = vapi_words_get(words, key);
 
-    if (!written) {
-        return NULL;
-    }
-    if (!*written) {
-        return apr_psprintf(p, "%s= is empty", key);
-    }
-    error = vapi_text_parse(text, written, place, p, ptemp);
-    return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
+    return written && !*written ? apr_psprintf(p, "%s= is empty", key) : vapi_text_read(text, words, key, place, p, ptemp);
 }
 
 /* Whole seconds, as Vapi takes them. */

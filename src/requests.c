@@ -11,8 +11,6 @@
 
 APLOG_USE_MODULE(vapi_transfer);
 
-#define SAY_NONE "I can't transfer the call right now."
-
 static const char *end_with(vapi_record_t *record, vapi_question_t *q, const char *outcome, const char *reason, const char *error)
 {
     record->outcome = q->outcome = outcome;
@@ -26,7 +24,7 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, 
 
     q->outcome = q->reason = "limited";
     record->route = q->route = last ? last->label : NULL;
-    return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, SAY_NONE, q));
+    return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, VAPI_SAY_NONE, q));
 }
 
 /* Asks the table and makes the reply; *given is set when a destination is in it. */
@@ -35,18 +33,14 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
     vapi_decision_t decision;
     apr_interval_time_t left;
 
-    vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, q, &decision);
-    if (decision.error) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
-                      vapi_log_id(d->message->call_id), decision.error);
-    }
+    vapi_delivery_decide(d, 0, form, q, &decision);
     if (!decision.route) {
-        return end_with(record, q, "no-route", decision.reason, SAY_NONE);
+        return end_with(record, q, "no-route", decision.reason, VAPI_SAY_NONE);
     }
     record->route = decision.route->label;
     if (decision.route->is_none) {
         q->outcome = "answered";
-        return end_with(record, q, "answered", decision.reason, vapi_delivery_text(decision.route->result, SAY_NONE, q));
+        return end_with(record, q, "answered", decision.reason, vapi_delivery_text(decision.route->result, VAPI_SAY_NONE, q));
     }
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
@@ -114,7 +108,7 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
         record.outcome = "duplicate";
     }
     else {
-        reply = end_with(&record, &q, verdict == VAPI_ONCE_ERROR ? "failed" : "duplicate", "busy", SAY_NONE);
+        reply = end_with(&record, &q, verdict == VAPI_ONCE_ERROR ? "failed" : "duplicate", "busy", VAPI_SAY_NONE);
     }
     vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &record);
     return reply;

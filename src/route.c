@@ -8,18 +8,6 @@ static const vapi_key_rule_t rules[] = {
     { "plan", 0 }, { "say", 0 }, { "skills", 0 }, { "leave", 0 }, { "result", 0 }, { "name", 0 }, { NULL, 0 }
 };
 
-static const char *read_text(vapi_text_t **text, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
-                             apr_pool_t *ptemp)
-{
-    const char *written = vapi_words_get(words, key), *error;
-
-    if (!written) {
-        return NULL;
-    }
-    error = vapi_text_parse(text, written, place, p, ptemp);
-    return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
-}
-
 static const char *check_target(const vapi_route_t *route, const vapi_words_t *words, apr_pool_t *p)
 {
     if (strncmp(route->target, "pool:", 5) == 0 || strncmp(route->target, "map:", 4) == 0) {
@@ -51,8 +39,8 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
     route->is_none = strcmp(route->target, "none") == 0;
     route->plan = vapi_words_get(words, "plan");
     if ((error = vapi_words_check(words, rules, p)) != NULL
-        || (error = read_text(&route->say, words, "say", place, p, ptemp)) != NULL
-        || (error = read_text(&route->result, words, "result", place, p, ptemp)) != NULL
+        || (error = vapi_text_read(&route->say, words, "say", place, p, ptemp)) != NULL
+        || (error = vapi_text_read(&route->result, words, "result", place, p, ptemp)) != NULL
         || (error = check_target(route, words, p)) != NULL) {
         return error;
     }

@@ -26,12 +26,6 @@ typedef struct reader_t {
     apr_pool_t *p, *ptemp;
 } reader_t;
 
-static apr_status_t forget(void *value)
-{
-    json_decref(value);
-    return APR_SUCCESS;
-}
-
 static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader);
 
 /* TwiML is XML, and SIP headers end where a line does, also inside a plan or destination that a file writes out. */
@@ -101,7 +95,7 @@ const char *vapi_template_read(vapi_template_t **out, const char *file, apr_pool
         return where.line > 0 ? apr_psprintf(p, "%s, line %d: %s", file, where.line, where.text)
                               : apr_psprintf(p, "cannot read %s", file);
     }
-    apr_pool_cleanup_register(p, json, forget, apr_pool_cleanup_null);
+    vapi_json_keep(json, p);
     if (!json_is_object(json)) {
         return apr_psprintf(p, "%s: must hold one JSON object", file);
     }

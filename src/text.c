@@ -114,6 +114,18 @@ const char *vapi_text_parse(vapi_text_t **out, const char *written, vapi_place_t
     return NULL;
 }
 
+const char *vapi_text_read(vapi_text_t **out, const vapi_words_t *words, const char *key, vapi_place_t place, apr_pool_t *p,
+                           apr_pool_t *ptemp)
+{
+    const char *written = vapi_words_get(words, key), *error;
+
+    if (!written) {
+        return NULL;
+    }
+    error = vapi_text_parse(out, written, place, p, ptemp);
+    return error ? apr_psprintf(p, "%s=: %s", key, error) : NULL;
+}
+
 const char *vapi_text_written(const vapi_text_t *t)
 {
     return t->written;

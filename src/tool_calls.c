@@ -19,7 +19,6 @@
 APLOG_USE_MODULE(vapi_transfer);
 
 #define SAY_DONE     "The call is being transferred."
-#define SAY_NONE     "I can't transfer the call right now."
 #define SAY_FAILURE  "I'm sorry, I can't transfer the call right now."
 #define SAY_UNKNOWN  "The transfer may be under way."
 
@@ -118,7 +117,7 @@ static void answer_limited(work_t *w)
     w->q.route = w->record.route;
     w->q.outcome = w->q.reason = "limited";
     if (last) {
-        end_with(w, "limited", "limited", 0, vapi_delivery_text(last->result, SAY_NONE, &w->q));
+        end_with(w, "limited", "limited", 0, vapi_delivery_text(last->result, VAPI_SAY_NONE, &w->q));
     }
     else {
         end_with(w, "limited", "limited", 1, "No more transfers of this call are possible now.");
@@ -218,15 +217,10 @@ static int send_transfer(work_t *w)
 static void route_and_send(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
-    const apr_array_header_t *table = vapi_endpoint_routes(d->endpoint);
     int from = 0;
 
     for (;;) {
-        vapi_route_decide(table, from, &d->host->names, VAPI_FORM_CONTROL, &w->q, &w->decision);
-        if (w->decision.error) {
-            ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
-                          vapi_log_id(d->message->call_id), w->decision.error);
-        }
+        vapi_delivery_decide(d, from, VAPI_FORM_CONTROL, &w->q, &w->decision);
         if (!w->decision.route) {
             if (!w->answer) {
                 end_with(w, "no-route", w->decision.reason, 1, "No destination is available for this transfer right now.");
@@ -238,7 +232,7 @@ static void route_and_send(work_t *w)
         w->record.destination = w->decision.route->is_none ? NULL : w->decision.route->target;
         if (w->decision.route->is_none) {
             w->q.outcome = "answered";
-            end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(w->decision.route->result, SAY_NONE, &w->q));
+            end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(w->decision.route->result, VAPI_SAY_NONE, &w->q));
             return;
         }
         if (!may_send(w) || send_transfer(w)) {
