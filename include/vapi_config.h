@@ -10,8 +10,13 @@
 #include <httpd.h>
 #include <http_config.h>
 
+#include "vapi_action.h"
+#include "vapi_console.h"
 #include "vapi_credential.h"
+#include "vapi_decrypt.h"
 #include "vapi_route.h"
+#include "vapi_set.h"
+#include "vapi_spool.h"
 #include "vapi_state.h"
 #include "vapi_transfer.h"
 
@@ -27,7 +32,8 @@ typedef struct vapi_named_t {
 /** The classes of named objects that live in a server or virtual host. */
 typedef struct vapi_host_conf_t {
     apr_hash_t *credentials;          /* name -> vapi_credential_t * */
-    vapi_names_t names;               /* plans, destinations, allow (NULL: not given here) */
+    vapi_names_t names;               /* what routes and expressions point at; allow NULL: not given here */
+    apr_array_header_t *references;   /* vapi_reference_t: names used in this host's own directives outside sections */
     apr_hash_t *places;               /* "class name" -> vapi_place_t *, of this host's own objects: "given twice" */
     const char *id;                   /* tells virtual hosts apart in the state store; set by check_config */
     struct vapi_quiet_t *quiet;       /* see vapi_log.h; set by post_config where a credential's secret travels in a header */
@@ -71,6 +77,8 @@ typedef struct vapi_endpoint_t {
     apr_array_header_t *tools;            /* vapi_tool_t * */
     apr_array_header_t *routes;           /* vapi_route_t * */
     const vapi_limits_t *limits;
+    apr_hash_t *sets;                     /* name -> vapi_set_t *; one of an inner section stands for the outer of its name */
+    apr_array_header_t *actions;          /* vapi_action_t *, in order; likewise */
     /* how the control API is reached */
     apr_array_header_t *control_hosts;    /* vapi_control_host_t * */
     int allow_private;
@@ -86,10 +94,12 @@ typedef struct vapi_endpoint_t {
     apr_off_t body_limit;
     apr_interval_time_t settle;
     vapi_log_numbers log_numbers;
+    vapi_console_right console;
     /* where it stands: for checks and dumps */
     server_rec *server;
     const char *section;                  /* the path of the section, NULL: the server or virtual host itself */
     vapi_place_t place;
+    apr_array_header_t *references;       /* vapi_reference_t: names used in this section's own directives */
 } vapi_endpoint_t;
 
 /** What of the configuration is one for the whole server: kept in the main server's pool for this generation, found from any
@@ -98,11 +108,15 @@ typedef struct vapi_global_t {
     apr_array_header_t *endpoints;        /* vapi_endpoint_t *: every section in which one of our directives stands */
     const vapi_state_provider_t *provider;
     void *state_config;                   /* of the provider */
-    int state_given;
     vapi_place_t state_place;
     vapi_state_t *state;                  /* opened in post_config */
     struct vapi_shared_t *shared;         /* see vapi_shared.h; post_config */
     struct vapi_child_t *child;           /* see vapi_shared.h; child_init */
+    vapi_decrypt_t *decrypt;              /* VapiDecrypt, or NULL */
+    vapi_spool_t *spool;                  /* VapiSpool, or NULL */
+    vapi_place_t decrypt_place, spool_place;
+    apr_hash_t *actions;                  /* id -> vapi_action_t *: those of all sections; made by check_config */
+    apr_array_header_t *stale;            /* const char *: files of VapiMap and VapiHours whose last good content is in use */
 } vapi_global_t;
 
 void *vapi_config_create_host(apr_pool_t *p, server_rec *s);

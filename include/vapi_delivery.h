@@ -8,11 +8,18 @@
 #define VAPI_DELIVERY_H
 
 #include "vapi_config.h"
+#include "vapi_errand.h"
 #include "vapi_log.h"
 #include "vapi_once.h"
+#include "vapi_reach.h"
 
-/** What `none` says where its route has no result=. */
-#define VAPI_SAY_NONE "I can't transfer the call right now."
+/** What `none` says where its route has no result=; what a tool call gets that was transferred by a route without one, or had no route. */
+#define VAPI_SAY_NONE     "I can't transfer the call right now."
+#define VAPI_SAY_DONE     "The call is being transferred."
+#define VAPI_SAY_NO_ROUTE "No destination is available for this transfer right now."
+
+/** What lookups and actions leave of the time where nothing is posted: for the reply. */
+#define VAPI_REPLY_RESERVE apr_time_from_msec(250)
 
 typedef struct vapi_delivery_t {
     request_rec *r;                     /* for its log, its notes and Apache's own variables */
@@ -29,9 +36,30 @@ typedef struct vapi_delivery_t {
     int transfers;                      /* in artifact.transfers */
     vapi_once_t once;
     int moved;                          /* a tool call of this delivery was transferred, or may have been */
+    vapi_reach_t *reach;                /* how lookups are made; NULL: none is */
+    vapi_errands_t *errands;            /* what actions there are to do; NULL before vapi_delivery_open */
 } vapi_delivery_t;
 
-/** The question a table is asked for this delivery: `call` may be NULL. */
+/** Once it is known what is asked and how much time there is: from now on lookups can be made, until `until` at most (vapi_clock), and
+ * actions be done. */
+void vapi_delivery_open(vapi_delivery_t *d, apr_time_t until);
+
+/** Does deciding wait for other servers, so that it needs one of VapiLimit's outbound places? */
+int vapi_delivery_asks_outside(const vapi_delivery_t *d);
+
+/** Tells apart what is asked in this delivery, for the errands' Idempotency-Keys: `type` and `id` as in vapi_once_claim. */
+void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const char *id);
+
+/** The required actions of an event, then the others of it. @return 0: a required one failed, and the route is not available */
+int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q);
+
+/** What came of it is known (record->outcome): its actions are filled in and spooled. `q` gets what the record says of the route. */
+void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vapi_record_t *record);
+
+/** At the end: what went wrong on the way is logged, and how long lookups took is noted. */
+void vapi_delivery_close(const vapi_delivery_t *d);
+
+/** The question a table is asked for this delivery, now: `call` may be NULL. */
 void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *call, vapi_question_t *q);
 
 /** Asks the section's table from route `from` on; an expression that fails is warned about. */
@@ -62,7 +90,16 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form);
 /** What a T of the administrator says, or the default where it says nothing. */
 const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, vapi_question_t *q);
 
-/** Checks the arguments of a call against the section's VapiParams. @return NULL, or one line for the model that names the argument */
-const char *vapi_arguments_check(const vapi_tool_t *tool, const vapi_tool_call_t *call, apr_pool_t *p);
+/**
+ * Opens the encrypted arguments of a call, checks all of them against the tool's VapiParams and gives each that a VapiParam names
+ * the form of its type: JSON numbers and booleans, `+` and digits, a choice in the spelling of enum=; an optional one without a
+ * value is left out. What no VapiParam names stays as it is.
+ * @param tool     NULL: any arguments will do
+ * @param decrypt  NULL: nothing is encrypted
+ * @param call     on success it may point to a copy, in `p`, with arguments of its own
+ * @return NULL, or one line for the model that names the argument; *call is then untouched
+ */
+const char *vapi_arguments_take(const vapi_tool_t *tool, const vapi_decrypt_t *decrypt, const vapi_tool_call_t **call,
+                                apr_pool_t *p);
 
 #endif

@@ -1,8 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_expression.h
- * @brief arg(), msg() and the %{VAPI_...} variables, over one question. The only part that hands httpd's request on:
- *        Apache's expression language wants one for its own variables.
+ * @brief Apache's expression language with this module's words in it (src/vocabulary.c), over one question. The only part that hands
+ *        httpd's request on: Apache's language wants one for its own variables.
  */
 #ifndef VAPI_EXPRESSION_H
 #define VAPI_EXPRESSION_H
@@ -10,8 +10,11 @@
 #include <apr_pools.h>
 
 #include "vapi_message.h"
+#include "vapi_names.h"
 
 struct request_rec;
+struct vapi_given_t;
+struct vapi_reach_t;
 
 /** Everything that a decision may ask about. Whoever asks (a live call, an explanation, a test) fills it; no part asks the clock
  * or the network by itself. */
@@ -23,17 +26,37 @@ typedef struct vapi_question_t {
     int attempt;                       /* earlier decided tool calls of this call */
     const char *route, *target, *destination, *member, *outcome;   /* of the route that was chosen; NULL before */
     const char *reason;                /* why the latest earlier route was not taken, or why the outcome is what it is */
+
+    /* what may be named, and where answers come from */
+    const vapi_names_t *names;         /* NULL: nothing */
+    apr_hash_t *sets;                  /* name -> vapi_set_t *, of the section; NULL: none */
+    apr_time_t now;                    /* the wall clock that opening hours go by */
+    const struct vapi_given_t *given;  /* answers set beforehand; NULL: none is */
+    struct vapi_reach_t *reach;        /* how lookups are made; NULL: none is */
+    apr_hash_t *answers;               /* what was answered so far, by the address of the lookup, set or signal; made at first use */
+
+    /* what was met on the way; whoever wants to know sets it to 0 before */
+    int read;                          /* VAPI_READS_... of what was really read */
+    int met;                           /* VAPI_MET_... */
+    int barred;                        /* of failed lookups that were asked: their vapi_on_error, the severest */
 } vapi_question_t;
 
-/** Where something stands in the configuration, for messages. */
+/** Where something stands in the configuration: for messages, and for the names that it uses. */
 typedef struct vapi_place_t {
     const char *file;
     unsigned int line;
+    apr_array_header_t *references;    /* vapi_reference_t: where names that are used here are noted; NULL: nowhere */
+    const char *owner;                 /* as in vapi_reference_t */
 } vapi_place_t;
 
-/** What an expression or text was seen to read, at start-up. */
-#define VAPI_READS_WORDS 1   /* what the caller or the model said: arg, msg, the transcript */
-#define VAPI_READS_CALL  2   /* anything else of the payload: the caller's number, names */
+/** What an expression or text was seen to read, at start-up (all it might read) and when it was evaluated (what it did read). */
+#define VAPI_READS_WORDS  1   /* what the caller or the model said: arg, msg, said, the transcript */
+#define VAPI_READS_CALL   2   /* anything else of the payload: the caller's number, names */
+#define VAPI_READS_ANSWER 4   /* what a lookup answered, or a VapiSet holds */
+
+#define VAPI_MET_LOOKUP_ERROR 1   /* a lookup failed */
+#define VAPI_MET_CLOSED       2   /* hours() said closed or holiday */
+#define VAPI_MET_LIMIT        4   /* a regular expression reached its limit */
 
 typedef struct vapi_expression_t vapi_expression_t;
 

@@ -48,6 +48,7 @@ typedef struct vapi_message_t {
     apr_array_header_t *tool_calls;     /* vapi_tool_call_t: for tool-calls and function-call all; for destination requests one,
                                            whose arguments and name a route sees (W25, W27) and whose id claims the delivery (NULL
                                            if there is none); else empty */
+    apr_array_header_t *turns;          /* conversation.c's own: what the caller said, once somebody asked; else NULL */
 } vapi_message_t;
 
 /**
@@ -90,5 +91,9 @@ const char *vapi_tool_call_argument(const vapi_tool_call_t *call, const char *pa
 const char *vapi_conversation_transcript(vapi_message_t *m);  /* artifact.transcript, else message.transcript */
 const char *vapi_conversation_last_said(vapi_message_t *m);   /* text of the caller's latest turn */
 int vapi_conversation_turns(vapi_message_t *m);               /* number of the caller's turns */
+
+/** Calls `turn` for each of the caller's turns, in order, until it gives something other than 0, and gives that; else 0. The text,
+ * "" where a turn has none, is in the message's pool and made once a message. */
+int vapi_conversation_each(vapi_message_t *m, int (*turn)(void *baton, const char *text, apr_size_t len), void *baton);
 
 #endif

@@ -12,19 +12,14 @@ typedef struct vapi_route_t {
     const char *label;                  /* name=, else the target, made unique within the table */
     const char *target;                 /* as written */
     int is_none;                        /* answers the model, moves nobody */
+    const char *map;                    /* map:NAME: the map whose value names the destination; NULL: the target does */
+    vapi_text_t *map_key;               /* ... and what is looked up in it; NULL: the caller's number */
     vapi_expression_t *when;            /* NULL: always */
     const char *plan;                   /* name, or NULL */
     vapi_text_t *say;                   /* NULL: the destination's */
     vapi_text_t *result;                /* NULL: the default */
     vapi_place_t place;
 } vapi_route_t;
-
-/** The named things that routes point at, as the virtual host sees them. */
-typedef struct vapi_names_t {
-    apr_hash_t *destinations;           /* name -> vapi_destination_t * */
-    apr_hash_t *plans;                  /* name -> vapi_plan_t * */
-    apr_array_header_t *allow;          /* vapi_allow_t *, or NULL */
-} vapi_names_t;
 
 /** Reads `VapiRoute TARGET [EXPR] key=value...`; labels are given by vapi_route_add. @return NULL or what is wrong */
 const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp);
@@ -47,11 +42,14 @@ typedef struct vapi_decision_t {
     int index;                          /* of the route in the table; ask again from index + 1 after a refusal */
     const char *reason;                 /* why the latest route before it was not taken; "no-match" if no route was even tried */
     const char *error;                  /* an expression failed: where it stands, for the log; its route counts as not taken */
+    const char *failed;                 /* a lookup with on-error=fail failed: no route is taken, and this is what the model gets */
+    int limited;                        /* a regular expression reached its limit, and counted as no match */
     apr_array_header_t *trace;          /* vapi_trace_t, in order, of this asking */
 } vapi_decision_t;
 
 /**
- * Decides, from route `from` on. Fills the question's route, target, destination and reason as it goes.
+ * Decides, from route `from` on. Fills the question's route, target, destination and reason as it goes; the lookups that are asked on
+ * the way are made (see vapi_lookup.h).
  * A call of another type than a telephone call has no number or SIP target.
  */
 void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q,

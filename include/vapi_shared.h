@@ -9,6 +9,7 @@
 #include <httpd.h>
 
 #include "vapi_http.h"
+#include "vapi_workers.h"
 
 typedef struct vapi_shared_t vapi_shared_t;
 
@@ -27,11 +28,20 @@ void vapi_shared_leave(vapi_shared_t *shared, int place);
  * one line a minute) */
 apr_uint32_t vapi_shared_refused(vapi_shared_t *shared, const char *reason);
 
+/** Counts an errand that was delivered, and says how many were since the last start. */
+void vapi_shared_delivered(vapi_shared_t *shared);
+apr_uint64_t vapi_shared_deliveries(const vapi_shared_t *shared);
+
 typedef struct vapi_child_t vapi_child_t;
 
-/** child_init. max_idle: libcurl handles kept, as many as there are threads. */
-apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pchild);
+/** child_init. threads: of requests; as many libcurl handles are kept. spooled: errands that wait when the child ends are safe in the spool
+ * and need not be done first. */
+apr_status_t vapi_child_create(vapi_child_t **out, int threads, int spooled, apr_pool_t *pchild);
 vapi_http_t *vapi_child_http(vapi_child_t *child);
+
+/** The threads on which databases are asked, and those that do errands. Apart, since the latter wait for the former. */
+vapi_workers_t *vapi_child_sql_workers(vapi_child_t *child);
+vapi_workers_t *vapi_child_errand_workers(vapi_child_t *child);
 
 /**
  * The one profile of this child that says what `wanted` says: connections are kept by its address, and sections are merged anew

@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_state.h
- * @brief What all processes (and later all nodes) must agree on: which deliveries were taken on, and what was answered.
+ * @brief What all processes (and later all nodes) must agree on: which deliveries were taken on, and what was answered. Beside it
+ *        a value is kept that can be had again: what a lookup gave.
  *
  * A provider (ap_register_provider, group VAPI_STATE_GROUP) keeps it. Every verb is atomic: there is no get-then-set
  * anywhere above this face. A provider never stores a key as given: it may hold a caller's number, so only a salted digest is kept.
@@ -10,6 +11,9 @@
  *                                            |  \--abandon--> (none)            settled --abandon--> (none)
  *  working whose owner is gone (its `work` time is over): free to be claimed again.
  *  committed whose owner is gone: what it was about to do may have been done; it counts as settled with the reply given to commit().
+ *
+ * Claims, counters and values of one key are different things. When room ends values go first, then settled claims, then
+ * counters.
  */
 #ifndef VAPI_STATE_H
 #define VAPI_STATE_H
@@ -66,7 +70,7 @@ typedef struct vapi_state_provider_t {
      * Takes `key` on, or says who has it.
      * @param fingerprint  of what is asked (0 if none): given back to duplicates, so that "same id, other arguments" is seen
      * @param work         how long the caller will work at most; later the claim counts as its owner's death
-     * @return APR_SUCCESS and *out; APR_ENOSPC when there is no room for it (nothing expired, nothing settled);
+     * @return APR_SUCCESS and *out; APR_ENOSPC when there is no room for it (nothing expired, no value, nothing settled);
      *         other errors when the store cannot be reached
      */
     apr_status_t (*claim)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t fingerprint,
@@ -108,6 +112,18 @@ typedef struct vapi_state_provider_t {
      */
     apr_status_t (*count)(vapi_state_t *st, const char *key, apr_size_t key_len, int delta, int limit,
                           apr_interval_time_t window, int restart_window, int *value);
+
+    /**
+     * Keeps a value that can be had again (an answer to a lookup) for `keep`; one that is there is replaced. Never makes room at
+     * the cost of a claim or counter: values are the first to go when room ends, the oldest first.
+     * @return APR_ENOSPC; APR_EINVAL for a value over 64 KB
+     */
+    apr_status_t (*put)(vapi_state_t *st, const char *key, apr_size_t key_len, const char *value, apr_size_t value_len,
+                        apr_interval_time_t keep);
+
+    /** The value, in `p`, NUL-terminated. @return APR_NOTFOUND if there is none (any more) */
+    apr_status_t (*get)(vapi_state_t *st, const char *key, apr_size_t key_len, const char **value, apr_size_t *value_len,
+                        apr_pool_t *p);
 } vapi_state_provider_t;
 
 struct vapi_state_t {

@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_state_table.h
- * @brief Claims and counters in memory that processes share, with or without a file behind it. Knows nothing of httpd.
+ * @brief Claims, counters and values in memory that processes share, with or without a file behind it. Knows nothing of httpd.
  *
  * The verbs are those of vapi_state_provider_t (vapi_state.h says what they do). Locks live in the memory and survive the death
  * of their holder. A file is held by flock() for as long as any process that inherited its descriptor lives.
@@ -14,11 +14,11 @@
 
 #include "vapi_state.h"
 
-#define VAPI_STATE_LAYOUT       1                      /* of the memory; another one is not taken */
+#define VAPI_STATE_LAYOUT       2                      /* of the memory; another one is not taken */
 #define VAPI_STATE_SIZE_DEFAULT (32L * 1024 * 1024)
 #define VAPI_STATE_SIZE_MIN     (1024L * 1024)
 #define VAPI_STATE_SIZE_MAX     (64LL * 1024 * 1024 * 1024)
-#define VAPI_STATE_REPLY_MAX    65536
+#define VAPI_STATE_REPLY_MAX    65536                  /* of a value too */
 
 /** All there is to know of an open store in order to find it again in this process and its children. */
 typedef struct vapi_state_mapping_t {
@@ -50,8 +50,8 @@ typedef struct vapi_state_open_t {
 
 /**
  * Opens a store. A file of another layout, or a damaged one, is renamed to PATH.old; one of another size, or from before the
- * machine's last start, is copied into a new one that takes its place; one that is in use elsewhere is left alone, and the store
- * is in memory only.
+ * machine's last start, is copied into a new one that takes its place, without its values; one that is in use elsewhere is left
+ * alone, and the store is in memory only.
  * @param notes  array of vapi_state_note_t, added to
  * @return APR_SUCCESS, or why there is no store (said in the notes too)
  */
@@ -76,5 +76,9 @@ apr_status_t vapi_state_table_recall(vapi_state_table_t *t, const char *key, apr
 apr_status_t vapi_state_table_abandon(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token);
 apr_status_t vapi_state_table_count(vapi_state_table_t *t, const char *key, apr_size_t key_len, int delta, int limit,
                                     apr_interval_time_t window, int restart_window, int *value);
+apr_status_t vapi_state_table_put(vapi_state_table_t *t, const char *key, apr_size_t key_len,
+                                  const char *value, apr_size_t value_len, apr_interval_time_t keep);
+apr_status_t vapi_state_table_get(vapi_state_table_t *t, const char *key, apr_size_t key_len, const char **value,
+                                  apr_size_t *value_len, apr_pool_t *p);
 
 #endif

@@ -44,6 +44,9 @@ int vapi_text_reads(const vapi_text_t *t);
 /** Expands it in the question's pool. @return NULL with a constant *why when a placeholder fails or its value may not stand there */
 const char *vapi_text_expand(const vapi_text_t *t, vapi_question_t *q, vapi_encoding encoding, const char **why);
 
+/** Expands it as VAPI_TEXT_URL. *empty is set to 1 where a placeholder was empty, `.` or `..` (left alone otherwise). */
+const char *vapi_text_expand_path(const vapi_text_t *t, vapi_question_t *q, int *empty, const char **why);
+
 /** A JSON string of bytes that may not be UTF-8 (then each foreign byte becomes `?`). Never NULL but for want of memory. */
 json_t *vapi_text_json(const char *text, apr_pool_t *p);
 

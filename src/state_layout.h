@@ -7,10 +7,10 @@
  *     header | stripe 0 | stripe 1 | ...        a stripe:  head | buckets | slots | blocks
  *
  * A key belongs to one stripe and to one slot there. What counts is in the slots: `which` says which of the two versions is in
- * force (0: free), and that version names the chain of blocks with the reply. Buckets, lists and free lists only repeat it, and
- * are made anew from the slots by vapi_stripe_repair(). A change writes new blocks and the version not in force, then switches
- * `which`, then frees what is not used any more: killed at any point, a process leaves the old entry or the new one. A seal over
- * entry and reply shows what a crash of the whole machine has torn.
+ * force (0: free), and that version names the chain of blocks with the reply (of a value: the value itself). Buckets, lists and
+ * free lists only repeat it, and are made anew from the slots by vapi_stripe_repair(). A change writes new blocks and the version
+ * not in force, then switches `which`, then frees what is not used any more: killed at any point, a process leaves the old entry
+ * or the new one. A seal over entry and reply shows what a crash of the whole machine has torn.
  *
  * Only indexes stand in the memory, never addresses: each process may see it elsewhere.
  */
@@ -61,7 +61,8 @@ typedef enum {
     VAPI_ENTRY_WORKING = 1,
     VAPI_ENTRY_COMMITTED,
     VAPI_ENTRY_SETTLED,
-    VAPI_ENTRY_COUNTER
+    VAPI_ENTRY_COUNTER,
+    VAPI_ENTRY_VALUE
 } vapi_entry_state;
 
 typedef struct vapi_version_t {
@@ -94,11 +95,12 @@ typedef struct vapi_block_t {
     unsigned char data[VAPI_BLOCK_DATA];    /* zero behind `used` */
 } vapi_block_t;
 
-/** Each entry is in one list, oldest change first. */
+/** Each entry is in one list, oldest change first. When room ends, lists are evicted in this order. */
 typedef enum {
-    VAPI_LIST_WORK = 0,            /* working and committed: never evicted */
+    VAPI_LIST_VALUES = 0,
     VAPI_LIST_SETTLED,
     VAPI_LIST_COUNTERS,
+    VAPI_LIST_WORK,                /* working and committed: never evicted */
     VAPI_LISTS
 } vapi_list;
 
@@ -109,7 +111,7 @@ typedef struct vapi_stripe_head_t {
     apr_uint32_t free_slot;
     apr_uint32_t free_block;
     apr_uint32_t free_blocks;
-    apr_uint32_t settled_blocks;   /* what evicting all settled claims would free */
+    apr_uint32_t blocks[VAPI_LISTS];    /* what the entries of each list hold */
     apr_uint32_t oldest[VAPI_LISTS];
     apr_uint32_t newest[VAPI_LISTS];
 } vapi_stripe_head_t;
@@ -148,10 +150,10 @@ static inline apr_time_t vapi_state_after(apr_time_t from, apr_interval_time_t s
 apr_uint32_t vapi_stripe_find(const vapi_stripe_t *st, const unsigned char *digest);
 
 /**
- * Gives an entry its next version and reply, making room where needed.
- * @param slot  the entry, or NIL: a new one for `digest`
- * @param next  state, value, token, fingerprint and times are read
- * @return APR_SUCCESS or APR_ENOSPC; then nothing has changed
+ * Gives an entry its next version and reply, making room where needed; for a value only at the cost of other values.
+ * @param slot  the entry, which has not expired, or NIL: a new one for `digest`
+ * @param next  state, value, token, fingerprint, times and reply_len are read
+ * @return APR_SUCCESS or APR_ENOSPC; then nothing has changed but that expired entries are gone
  */
 apr_status_t vapi_stripe_put(const vapi_stripe_t *st, apr_uint32_t slot, const unsigned char *digest, const vapi_version_t *next,
                              const char *reply, apr_time_t now);
@@ -185,8 +187,8 @@ apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char 
  * *damaged: entries that were dropped. */
 apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged);
 
-/** Takes the live entries of `from` over, whose owners are dead, their times by the wall clock if the machine was started anew
- * since. *lost: damaged, or no room. */
+/** Takes the live claims and counters of `from` over, whose owners are dead, their times by the wall clock if the machine was
+ * started anew since. *lost: damaged, or no room. */
 apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_table_t *from, apr_uint32_t *lost);
 
 /** Was this header written in the present run of the machine? */

@@ -255,6 +255,18 @@ static apr_status_t shm_count(vapi_state_t *st, const char *key, apr_size_t key_
     return vapi_state_table_count(table_of(st), key, key_len, delta, limit, window, restart_window, value);
 }
 
+static apr_status_t shm_put(vapi_state_t *st, const char *key, apr_size_t key_len, const char *value, apr_size_t value_len,
+                            apr_interval_time_t keep)
+{
+    return vapi_state_table_put(table_of(st), key, key_len, value, value_len, keep);
+}
+
+static apr_status_t shm_get(vapi_state_t *st, const char *key, apr_size_t key_len, const char **value, apr_size_t *value_len,
+                            apr_pool_t *p)
+{
+    return vapi_state_table_get(table_of(st), key, key_len, value, value_len, p);
+}
+
 static const vapi_state_provider_t shm_provider = {
     "shm",
     shm_configure,
@@ -265,7 +277,9 @@ static const vapi_state_provider_t shm_provider = {
     shm_settle,
     shm_recall,
     shm_abandon,
-    shm_count
+    shm_count,
+    shm_put,
+    shm_get
 };
 
 void vapi_state_shm_register(apr_pool_t *p)

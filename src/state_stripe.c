@@ -23,6 +23,8 @@ static vapi_list list_of(const vapi_version_t *entry)
         return VAPI_LIST_SETTLED;
     case VAPI_ENTRY_COUNTER:
         return VAPI_LIST_COUNTERS;
+    case VAPI_ENTRY_VALUE:
+        return VAPI_LIST_VALUES;
     default:
         return VAPI_LIST_WORK;
     }
@@ -76,9 +78,7 @@ static void enter_list(const vapi_stripe_t *st, apr_uint32_t i)
     slot->newer = NIL;
     *(before == NIL ? &st->head->oldest[list] : &st->slots[before].newer) = i;
     st->head->newest[list] = i;
-    if (list == VAPI_LIST_SETTLED) {
-        st->head->settled_blocks += blocks_for(vapi_slot_entry(slot)->reply_len);
-    }
+    st->head->blocks[list] += blocks_for(vapi_slot_entry(slot)->reply_len);
 }
 
 static void leave_list(const vapi_stripe_t *st, apr_uint32_t i)
@@ -88,9 +88,7 @@ static void leave_list(const vapi_stripe_t *st, apr_uint32_t i)
 
     *(slot->older == NIL ? &st->head->oldest[list] : &st->slots[slot->older].newer) = slot->newer;
     *(slot->newer == NIL ? &st->head->newest[list] : &st->slots[slot->newer].older) = slot->older;
-    if (list == VAPI_LIST_SETTLED) {
-        st->head->settled_blocks -= blocks_for(vapi_slot_entry(slot)->reply_len);
-    }
+    st->head->blocks[list] -= blocks_for(vapi_slot_entry(slot)->reply_len);
 }
 
 /* Replies in chains of blocks. */
@@ -257,35 +255,68 @@ static int has_room(const vapi_stripe_t *st, apr_uint32_t blocks, int slot)
     return st->head->free_blocks >= blocks && (!slot || st->head->free_slot != NIL);
 }
 
-static int can_evict_for(const vapi_stripe_t *st, apr_uint32_t blocks, int slot)
+/* The lists before this one may be evicted for such an entry: a value, which can be had again, takes room from values only. */
+static int end_of_evictable(const vapi_version_t *next)
 {
-    const vapi_stripe_head_t *head = st->head;
-
-    return head->free_blocks + head->settled_blocks >= blocks
-           && (!slot || head->free_slot != NIL || head->oldest[VAPI_LIST_SETTLED] != NIL || head->oldest[VAPI_LIST_COUNTERS] != NIL);
+    return next->state == VAPI_ENTRY_VALUE ? VAPI_LIST_VALUES + 1 : VAPI_LIST_WORK;
 }
 
-/* What has expired goes first, then settled claims, then counters; the oldest of each first. */
-static apr_status_t make_room(const vapi_stripe_t *st, apr_uint32_t blocks, int slot, apr_time_t now)
+/* Would there be room for the next version of entry `i`, or for a new one (NIL)? */
+static int can_evict_for(const vapi_stripe_t *st, apr_uint32_t i, const vapi_version_t *next)
 {
-    vapi_stripe_head_t *head = st->head;
+    const vapi_stripe_head_t *head = st->head;
+    apr_uint32_t blocks = head->free_blocks;
+    int slot = i != NIL || head->free_slot != NIL;
+    int end = end_of_evictable(next);
+    int list;
+
+    for (list = 0; list < end; list++) {
+        blocks += head->blocks[list];
+        slot |= head->oldest[list] != NIL;
+    }
+    if (i != NIL && (int)list_of(vapi_slot_entry(&st->slots[i])) < end) {
+        blocks -= blocks_for(vapi_slot_entry(&st->slots[i])->reply_len);
+    }
+    return slot && blocks >= blocks_for(next->reply_len);
+}
+
+/* Until so many blocks are free. `spared` gets its next version, and has its old one until then. */
+static void evict_for_blocks(const vapi_stripe_t *st, int list, apr_uint32_t spared, apr_uint32_t blocks)
+{
     apr_uint32_t i, newer;
 
-    if (!has_room(st, blocks, slot) && head->soonest <= now) {
-        remove_all_expired(st, now);
-    }
-    if (!can_evict_for(st, blocks, slot)) {
-        return APR_ENOSPC;
-    }
-    for (i = head->oldest[VAPI_LIST_SETTLED]; head->free_blocks < blocks; i = newer) {
+    for (i = st->head->oldest[list]; i != NIL && st->head->free_blocks < blocks; i = newer) {
         newer = st->slots[i].newer;
-        if (vapi_slot_entry(&st->slots[i])->reply_len) {
+        if (i != spared && vapi_slot_entry(&st->slots[i])->reply_len) {
             vapi_stripe_remove(st, i);
         }
     }
-    if (slot && head->free_slot == NIL) {
-        i = head->oldest[VAPI_LIST_SETTLED];
-        vapi_stripe_remove(st, i != NIL ? i : head->oldest[VAPI_LIST_COUNTERS]);
+}
+
+/* What has expired goes first, then list by list, the oldest of each first. */
+static apr_status_t make_room(const vapi_stripe_t *st, apr_uint32_t i, const vapi_version_t *next, apr_time_t now)
+{
+    vapi_stripe_head_t *head = st->head;
+    apr_uint32_t blocks = blocks_for(next->reply_len);
+    int end = end_of_evictable(next);
+    int list;
+
+    if (has_room(st, blocks, i == NIL)) {
+        return APR_SUCCESS;
+    }
+    if (head->soonest <= now) {
+        remove_all_expired(st, now);
+    }
+    if (!can_evict_for(st, i, next)) {
+        return APR_ENOSPC;
+    }
+    for (list = 0; list < end; list++) {
+        evict_for_blocks(st, list, i, blocks);
+    }
+    for (list = 0; i == NIL && head->free_slot == NIL; list++) {
+        if (head->oldest[list] != NIL) {
+            vapi_stripe_remove(st, head->oldest[list]);
+        }
     }
     return APR_SUCCESS;
 }
@@ -310,7 +341,7 @@ apr_status_t vapi_stripe_put(const vapi_stripe_t *st, apr_uint32_t i, const unsi
     if (is_new) {
         remove_some_expired(st, now);
     }
-    if (make_room(st, blocks_for(next->reply_len), is_new, now) != APR_SUCCESS) {
+    if (make_room(st, i, next, now) != APR_SUCCESS) {
         return APR_ENOSPC;
     }
     if (is_new) {
@@ -364,7 +395,7 @@ int vapi_stripe_is_whole(const vapi_stripe_t *st, const vapi_slot_t *slot)
         return 0;
     }
     entry = &slot->version[slot->which - 1];
-    return entry->state >= VAPI_ENTRY_WORKING && entry->state <= VAPI_ENTRY_COUNTER && entry->reply_len <= VAPI_STATE_REPLY_MAX
+    return entry->state >= VAPI_ENTRY_WORKING && entry->state <= VAPI_ENTRY_VALUE && entry->reply_len <= VAPI_STATE_REPLY_MAX
            && chain_is_sound(st, entry) && entry->seal == seal_of(st, slot->digest, entry);
 }
 
@@ -400,9 +431,10 @@ static void empty_lists(const vapi_stripe_t *st)
     }
     for (list = 0; list < VAPI_LISTS; list++) {
         head->oldest[list] = head->newest[list] = NIL;
+        head->blocks[list] = 0;
     }
     head->free_slot = head->free_block = NIL;
-    head->free_blocks = head->settled_blocks = 0;
+    head->free_blocks = 0;
     head->soonest = APR_INT64_MAX;
 }
 

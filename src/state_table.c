@@ -15,9 +15,10 @@
 
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
-/* Claims and counters of one name are different things: the first byte that is hashed. */
+/* Claims, counters and values of one name are different things: this goes into what is hashed. */
 #define KEY_OF_CLAIM   'c'
 #define KEY_OF_COUNTER 'n'
+#define KEY_OF_VALUE   'v'
 
 /* The whole memory. */
 
@@ -240,6 +241,7 @@ static apr_uint32_t stripe_of(const vapi_state_table_t *t, const unsigned char *
     return digest[0] & (t->geometry.stripes - 1);
 }
 
+/* A value is left behind: it can be had again, and after a restart of the machine what it tells may be long out of date. */
 static apr_status_t carry_entry(const vapi_state_table_t *t, const vapi_stripe_t *from, const vapi_slot_t *slot, apr_int64_t shift)
 {
     static const char none[] = "";
@@ -250,7 +252,7 @@ static apr_status_t carry_entry(const vapi_state_table_t *t, const vapi_stripe_t
     apr_status_t rv;
 
     shift_times(&entry, shift, now);
-    if (entry.expires <= now || entry.state == VAPI_ENTRY_WORKING) {
+    if (entry.expires <= now || entry.state == VAPI_ENTRY_WORKING || entry.state == VAPI_ENTRY_VALUE) {
         return APR_SUCCESS;
     }
     entry.work_until = entry.work_until < now ? entry.work_until : now;    /* of a committed one: its owner is dead */
@@ -298,7 +300,7 @@ typedef struct place_t {
     apr_time_t now;
 } place_t;
 
-/* Two halves under the two halves of the salt; claims and counters of one key are told apart by the kind. */
+/* Two halves under the two halves of the salt, whose first bytes the kind changes. */
 static void hash_key(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, unsigned char *digest)
 {
     unsigned char salt[2][APR_SIPHASH_KSIZE];
@@ -354,7 +356,7 @@ static vapi_version_t *entry_at(const place_t *place)
     return place->slot == VAPI_STATE_NIL ? NULL : vapi_slot_entry(&place->st.slots[place->slot]);
 }
 
-static apr_status_t put(place_t *place, const vapi_version_t *next, const char *reply)
+static apr_status_t write_entry(const place_t *place, const vapi_version_t *next, const char *reply)
 {
     return vapi_stripe_put(&place->st, place->slot, place->digest, next, reply, place->now);
 }
@@ -364,11 +366,21 @@ static int is_owner_gone(const vapi_version_t *entry, apr_time_t now)
     return entry->state == VAPI_ENTRY_COMMITTED && entry->work_until <= now;
 }
 
+/* Of the entry that is there. */
+static const char *copy_reply(const place_t *place, apr_pool_t *p)
+{
+    const vapi_version_t *entry = entry_at(place);
+    char *reply = apr_palloc(p, (apr_size_t)entry->reply_len + 1);
+
+    vapi_stripe_reply(&place->st, entry, reply);
+    reply[entry->reply_len] = '\0';
+    return reply;
+}
+
 /* BUSY or SETTLED, from the entry that is there. */
 static void tell(const place_t *place, vapi_claim_t *out, apr_pool_t *p)
 {
     const vapi_version_t *entry = entry_at(place);
-    char *reply;
 
     out->fingerprint = entry->fingerprint;
     out->lost = is_owner_gone(entry, place->now);
@@ -378,11 +390,8 @@ static void tell(const place_t *place, vapi_claim_t *out, apr_pool_t *p)
         return;
     }
     out->token = entry->token;
-    reply = apr_palloc(p, (apr_size_t)entry->reply_len + 1);
-    vapi_stripe_reply(&place->st, entry, reply);
-    reply[entry->reply_len] = '\0';
     out->verdict = VAPI_CLAIM_SETTLED;
-    out->reply = reply;
+    out->reply = copy_reply(place, p);
     out->reply_len = entry->reply_len;
     out->left = entry->expires - place->now;
 }
@@ -428,7 +437,7 @@ apr_status_t vapi_state_table_claim(vapi_state_table_t *t, const char *key, apr_
     next.fingerprint = fingerprint;
     next.since = place.now;
     next.work_until = next.expires = vapi_state_after(place.now, work);
-    rv = put(&place, &next, NULL);
+    rv = write_entry(&place, &next, NULL);
     if (rv == APR_SUCCESS) {
         out->verdict = VAPI_CLAIM_MINE;
         out->token = next.token;
@@ -467,7 +476,7 @@ apr_status_t vapi_state_table_commit(vapi_state_table_t *t, const char *key, apr
         next.expires = next.work_until;
     }
     next.reply_len = (apr_uint32_t)reply_len;
-    return leave(&place, put(&place, &next, reply));
+    return leave(&place, write_entry(&place, &next, reply));
 }
 
 /* An owner that comes late to what it committed still settles it: nobody else could have taken it on. */
@@ -494,7 +503,7 @@ apr_status_t vapi_state_table_settle(vapi_state_table_t *t, const char *key, apr
     next.work_until = place.now;
     next.expires = vapi_state_after(place.now, keep);
     next.reply_len = (apr_uint32_t)reply_len;
-    return leave(&place, put(&place, &next, reply));
+    return leave(&place, write_entry(&place, &next, reply));
 }
 
 apr_status_t vapi_state_table_recall(vapi_state_table_t *t, const char *key, apr_size_t key_len, vapi_claim_t *out, apr_pool_t *p)
@@ -559,9 +568,55 @@ apr_status_t vapi_state_table_count(vapi_state_table_t *t, const char *key, apr_
     next.state = VAPI_ENTRY_COUNTER;
     next.since = place.now;
     next.value = sum < 0 ? 0 : (apr_int32_t)sum;
-    rv = put(&place, &next, NULL);
+    rv = write_entry(&place, &next, NULL);
     if (rv == APR_SUCCESS) {
         *value = next.value;
     }
     return leave(&place, rv);
+}
+
+apr_status_t vapi_state_table_put(vapi_state_table_t *t, const char *key, apr_size_t key_len,
+                                  const char *value, apr_size_t value_len, apr_interval_time_t keep)
+{
+    vapi_version_t next = { 0 };
+    place_t place;
+    apr_status_t rv;
+
+    if (value_len > VAPI_STATE_REPLY_MAX) {
+        return APR_EINVAL;
+    }
+    rv = enter(t, KEY_OF_VALUE, key, key_len, &place);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    next.state = VAPI_ENTRY_VALUE;
+    next.since = place.now;
+    next.expires = vapi_state_after(place.now, keep);
+    next.reply_len = (apr_uint32_t)value_len;
+    rv = write_entry(&place, &next, value);
+    if (rv == APR_ENOSPC && place.slot != VAPI_STATE_NIL) {    /* no room for both: what is out of date must not be what stays */
+        vapi_stripe_remove(&place.st, place.slot);
+        place.slot = VAPI_STATE_NIL;
+        rv = write_entry(&place, &next, value);
+    }
+    return leave(&place, rv);
+}
+
+apr_status_t vapi_state_table_get(vapi_state_table_t *t, const char *key, apr_size_t key_len, const char **value,
+                                  apr_size_t *value_len, apr_pool_t *p)
+{
+    place_t place;
+    apr_status_t rv = enter(t, KEY_OF_VALUE, key, key_len, &place);
+
+    *value = NULL;
+    *value_len = 0;
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (place.slot == VAPI_STATE_NIL) {
+        return leave(&place, APR_NOTFOUND);
+    }
+    *value = copy_reply(&place, p);
+    *value_len = entry_at(&place)->reply_len;
+    return leave(&place, APR_SUCCESS);
 }

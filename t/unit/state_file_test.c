@@ -47,6 +47,8 @@ static void test_persistence(void **unused)
     take(t, "working", 60 * SEC);
     assert_int_equal(commit(t, "committed", token, "x", 60 * SEC), APR_SUCCESS);
     assert_int_equal(count(t, "n", 4, -1, 60 * SEC, 0, &value), APR_SUCCESS);
+    assert_int_equal(put(t, "settled", "a value", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(put(t, "short", "x", 1), APR_SUCCESS);
     close_checked(t);
     assert_int_equal(stat(path, &st), 0);
     assert_true(st.st_size == MB && (st.st_mode & 0777) == 0600 && st.st_blocks * 512 >= MB);
@@ -55,9 +57,12 @@ static void test_persistence(void **unused)
     assert_string_equal(recall(t, "settled").reply, "said");
     assert_owners_dead(t, "x");
     assert_int_equal(value_of(t, "n"), 4);
+    assert_string_equal(get(t, "settled"), "a value");
+    assert_null(get(t, "short"));
     close_checked(t);
     t = open_store(path, MB);
     assert_owners_dead(t, "x");
+    assert_string_equal(get(t, "settled"), "a value");
     take(t, "working", SEC);
     close_checked(t);
 }
@@ -132,30 +137,56 @@ static void test_unusable(void **unused)
     assert_not_taken("damaged");
 }
 
+/* Where in the file the slot is whose reply or value begins so, and where that is. */
+static off_t place_of(const vapi_state_table_t *t, const char *beginning, off_t *data)
+{
+    apr_uint32_t i, s;
+
+    for (i = 0; i < t->geometry.stripes; i++) {
+        vapi_stripe_t st = vapi_state_stripe(t, i);
+
+        for (s = 0; s < t->geometry.slots; s++) {
+            apr_uint32_t block = st.slots[s].which ? vapi_slot_entry(&st.slots[s])->first_block : VAPI_STATE_NIL;
+
+            if (block != VAPI_STATE_NIL && memcmp(st.blocks[block].data, beginning, strlen(beginning)) == 0) {
+                *data = (char *)st.blocks[block].data - (char *)t->mapping.base;
+                return (char *)&st.slots[s] - (char *)t->mapping.base;
+            }
+        }
+    }
+    fail();
+    return -1;
+}
+
 static void test_torn_entry(void **unused)
 {
     vapi_state_table_t *t = open_store(path, MB);
-    off_t at = -1;
-    apr_uint32_t i, b;
+    off_t reply, value, slot, other;
 
     (void)unused;
     put_settled(t, "torn", "TORN REPLY");
     put_settled(t, "whole", "WHOLE");
-    for (i = 0; i < t->geometry.stripes; i++) {
-        vapi_stripe_t st = vapi_state_stripe(t, i);
-
-        for (b = 0; b < t->geometry.blocks; b++) {
-            if (memcmp(st.blocks[b].data, "TORN", 4) == 0) {
-                at = (char *)st.blocks[b].data - (char *)t->mapping.base;
-            }
-        }
-    }
+    assert_int_equal(put(t, "torn", "TORN VALUE", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(put(t, "whole", "WHOLE VALUE", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(put(t, "another's", "SOMEBODY'S", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(put(t, "longer", "LIVES LONGER", 60 * SEC), APR_SUCCESS);
+    place_of(t, "TORN REPLY", &reply);
+    place_of(t, "TORN VALUE", &value);
+    slot = place_of(t, "SOMEBODY'S", &other);
+    other = place_of(t, "LIVES LONGER", &other);
     close_checked(t);
-    patch(at, "X", 1);
+    patch(reply, "X", 1);
+    patch(value, "X", 1);
+    patch(slot + (off_t)offsetof(vapi_slot_t, digest) + 8, "another", 7);
+    patch(other + (off_t)(offsetof(vapi_slot_t, version) + offsetof(vapi_version_t, expires)) + 6, "\1", 1);
     t = open_store(path, MB);
-    assert_note(1, VAPI_NOTE_WARNING, "1 entries were damaged");
+    assert_note(1, VAPI_NOTE_WARNING, "4 entries were damaged");
     assert_int_equal(recall(t, "torn").verdict, VAPI_CLAIM_NONE);
     assert_string_equal(recall(t, "whole").reply, "WHOLE");
+    assert_null(get(t, "torn"));
+    assert_null(get(t, "another's"));
+    assert_null(get(t, "longer"));
+    assert_string_equal(get(t, "whole"), "WHOLE VALUE");
     close_checked(t);
 }
 
@@ -172,6 +203,7 @@ static void test_garbage(void **unused)
         for (i = 0; i < 300; i++) {
             claim(t, apr_psprintf(pool, "w%d-%d", n, i % 30), 60 * SEC);
             put_settled(t, apr_psprintf(pool, "s%d-%d", n, i), "some reply");
+            assert_int_equal(put(t, apr_psprintf(pool, "v%d-%d", n, i), "some value", 60 * SEC), APR_SUCCESS);
         }
         close_checked(t);
         for (i = 0; i < 1 + n * 100; i++) {
@@ -192,6 +224,7 @@ static void fill_some(vapi_state_table_t *t, int n)
     take(t, "working", 60 * SEC);
     assert_int_equal(commit(t, "committed", take(t, "committed", 60 * SEC), "half", 60 * SEC), APR_SUCCESS);
     assert_int_equal(count(t, "n", 4, -1, 60 * SEC, 0, &value), APR_SUCCESS);
+    assert_int_equal(put(t, "left behind", "a value", 60 * SEC), APR_SUCCESS);
     for (i = 0; i < n; i++) {
         put_settled(t, apr_psprintf(pool, "s%d", i), apr_psprintf(pool, "reply %d", i));
     }
@@ -206,8 +239,10 @@ static void test_other_size(void **unused)
     (void)unused;
     fill_some(t, 3000);
     token = take(t, "late", 60 * SEC);
+    assert_string_equal(get(t, "left behind"), "a value");
     close_checked(t);
     t = open_store(path, 8 * MB);
+    assert_null(get(t, "left behind"));
     assert_true(notes->nelts == 0 && t->geometry.size == 8 * MB && !is_file(".old") && !is_file(".new"));
     for (i = 0; i < 3000; i++) {
         assert_string_equal(recall(t, apr_psprintf(pool, "s%d", i)).reply, apr_psprintf(pool, "reply %d", i));
@@ -248,6 +283,7 @@ static void test_reboot(void **unused)
     fill_some(t, 10);
     close_checked(t);
     t = reboot(10 * SEC);
+    assert_null(get(t, "left behind"));
     c = recall(t, "s1");
     assert_string_equal(c.reply, "reply 1");
     assert_true(c.left > 48 * SEC && c.left <= 50 * SEC);

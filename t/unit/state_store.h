@@ -113,6 +113,23 @@ static inline void put_settled(vapi_state_table_t *t, const char *key, const cha
     assert_int_equal(settle(t, key, take(t, key, 60 * SEC), reply, 60 * SEC), APR_SUCCESS);
 }
 
+static inline apr_status_t put(vapi_state_table_t *t, const char *key, const char *value, apr_interval_time_t keep)
+{
+    return vapi_state_table_put(t, key, strlen(key), value, strlen(value), keep);
+}
+
+/* NULL: there is none. */
+static inline const char *get(vapi_state_table_t *t, const char *key)
+{
+    const char *value;
+    apr_size_t len;
+    apr_status_t rv = vapi_state_table_get(t, key, strlen(key), &value, &len, pool);
+
+    assert_int_equal(rv, value ? APR_SUCCESS : APR_NOTFOUND);
+    assert_int_equal(len, value ? strlen(value) : 0);
+    return value;
+}
+
 /* What must hold in every stripe between any two verbs. Aborts, so that a forked process can use it too. */
 
 #define MUST(what) do { if (!(what)) { fprintf(stderr, "# line %d: not so: %s\n", __LINE__, #what); abort(); } } while (0)
@@ -124,25 +141,24 @@ static apr_uint32_t blocks_of(const vapi_version_t *entry)
 
 static void check_lists(const vapi_stripe_t *st, char *seen)
 {
-    apr_uint32_t settled = 0, i, before;
+    static const int lists[] = { -1, VAPI_LIST_WORK, VAPI_LIST_WORK, VAPI_LIST_SETTLED, VAPI_LIST_COUNTERS, VAPI_LIST_VALUES };
+    apr_uint32_t blocks, i, before;
     int list;
 
     for (list = 0; list < VAPI_LISTS; list++) {
         before = VAPI_STATE_NIL;
+        blocks = 0;
         for (i = st->head->oldest[list]; i != VAPI_STATE_NIL; before = i, i = st->slots[i].newer) {
             const vapi_version_t *entry = vapi_slot_entry(&st->slots[i]);
-            int is_there = entry->state == VAPI_ENTRY_SETTLED ? list == VAPI_LIST_SETTLED
-                           : entry->state == VAPI_ENTRY_COUNTER ? list == VAPI_LIST_COUNTERS : list == VAPI_LIST_WORK;
 
-            MUST(is_there && st->slots[i].older == before && !seen[i]);
+            MUST(entry->state <= VAPI_ENTRY_VALUE && lists[entry->state] == list && st->slots[i].older == before && !seen[i]);
             MUST(before == VAPI_STATE_NIL || vapi_slot_entry(&st->slots[before])->since <= entry->since);
             MUST(entry->expires >= st->head->soonest);
             seen[i] = 1;
-            settled += list == VAPI_LIST_SETTLED ? blocks_of(entry) : 0;
+            blocks += blocks_of(entry);
         }
-        MUST(st->head->newest[list] == before);
+        MUST(st->head->newest[list] == before && st->head->blocks[list] == blocks);
     }
-    MUST(settled == st->head->settled_blocks);
 }
 
 static int garbage;               /* was thrown into the file: free blocks need not be wiped */

@@ -243,6 +243,212 @@ static void test_full_of_replies(void **unused)
     close_checked(t);
 }
 
+/* Values. */
+
+static void test_values(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, MB);
+    int value;
+
+    (void)unused;
+    assert_null(get(t, "a"));
+    assert_int_equal(put(t, "a", "the first", 60 * SEC), APR_SUCCESS);
+    assert_string_equal(get(t, "a"), "the first");
+    assert_int_equal(put(t, "a", "the second", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(put(t, "b", "", 60 * SEC), APR_SUCCESS);
+    assert_string_equal(get(t, "a"), "the second");
+    assert_string_equal(get(t, "b"), "");
+    assert_int_equal(recall(t, "a").verdict, VAPI_CLAIM_NONE);
+    assert_int_equal(abandon(t, "a", 0), APR_NOTFOUND);
+    put_settled(t, "a", "answered");
+    assert_int_equal(count(t, "a", 3, -1, 60 * SEC, 0, &value), APR_SUCCESS);
+    assert_string_equal(get(t, "a"), "the second");
+    assert_int_equal(put(t, "a", "the third", 20000), APR_SUCCESS);
+    assert_int_equal(put(t, "c", "gone at once", 0), APR_SUCCESS);
+    assert_null(get(t, "c"));
+    apr_sleep(30000);
+    assert_null(get(t, "a"));
+    assert_string_equal(get(t, "b"), "");
+    assert_string_equal(recall(t, "a").reply, "answered");
+    assert_int_equal(value_of(t, "a"), 3);
+    close_checked(t);
+}
+
+static void test_value_lengths(void **unused)
+{
+    static const apr_size_t lengths[] = { 0, 1, 239, 240, 241, 1024, 65535, 65536 };
+    vapi_state_table_t *t = open_store(NULL, MB);
+    char *given = apr_palloc(pool, 65537);
+    const char *value;
+    apr_size_t i, len;
+
+    (void)unused;
+    for (i = 0; i < 65537; i++) {
+        given[i] = (char)(i * 7 + i / 240);
+    }
+    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        assert_int_equal(vapi_state_table_put(t, "k", 1, given, lengths[i], 60 * SEC), APR_SUCCESS);
+        assert_int_equal(vapi_state_table_get(t, "k", 1, &value, &len, pool), APR_SUCCESS);
+        assert_int_equal(len, lengths[i]);
+        assert_memory_equal(value, given, len);
+        assert_int_equal(value[len], 0);
+    }
+    assert_int_equal(vapi_state_table_put(t, "k", 1, given, 65537, 60 * SEC), APR_EINVAL);
+    close_checked(t);
+}
+
+/* How many entries one list has: in a stripe that has the fewest of them, and in all stripes. */
+static apr_uint32_t length_of(const vapi_state_table_t *t, vapi_list list, apr_uint32_t *fewest)
+{
+    apr_uint32_t s, i, n, sum = 0;
+
+    *fewest = VAPI_STATE_NIL;
+    for (s = 0; s < t->geometry.stripes; s++, sum += n) {
+        vapi_stripe_t st = vapi_state_stripe(t, s);
+
+        for (n = 0, i = st.head->oldest[list]; i != VAPI_STATE_NIL; i = st.slots[i].newer) {
+            n++;
+        }
+        *fewest = n < *fewest ? n : *fewest;
+    }
+    return sum;
+}
+
+static apr_uint32_t total(const vapi_state_table_t *t, vapi_list list)
+{
+    apr_uint32_t fewest;
+
+    return length_of(t, list, &fewest);
+}
+
+static apr_uint32_t fewest(const vapi_state_table_t *t, vapi_list list)
+{
+    apr_uint32_t n;
+
+    length_of(t, list, &n);
+    return n;
+}
+
+/* Until each stripe has had to let values go, whatever its size. */
+static void fill_with_values(vapi_state_table_t *t, const char *value, apr_uint32_t n)
+{
+    apr_uint32_t i;
+
+    for (i = 0; i < n; i++) {
+        assert_int_equal(put(t, apr_psprintf(pool, "v%u", i), value, 60 * SEC), APR_SUCCESS);
+    }
+    assert_null(get(t, "v0"));
+    assert_string_equal(get(t, apr_psprintf(pool, "v%u", n - 1)), value);
+}
+
+/* Slots end: values push out values alone, and go before settled claims and counters. */
+static void test_values_go_first(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, MB);
+    apr_uint32_t room = t->geometry.slots * t->geometry.stripes;
+    apr_uint32_t i, n;
+    int value;
+
+    (void)unused;
+    take(t, "mine", 60 * SEC);
+    for (i = 0; i < 50; i++) {
+        put_settled(t, apr_psprintf(pool, "s%u", i), "answered");
+        assert_int_equal(count(t, apr_psprintf(pool, "n%u", i), 1, -1, 60 * SEC, 0, &value), APR_SUCCESS);
+    }
+    fill_with_values(t, "a value", 3 * room);
+    assert_int_equal(total(t, VAPI_LIST_VALUES), room - 101);
+    for (n = 50; fewest(t, VAPI_LIST_VALUES) > 1; n++) {
+        put_settled(t, apr_psprintf(pool, "s%u", n), "answered");
+        assert_int_equal(count(t, apr_psprintf(pool, "n%u", n), 1, -1, 60 * SEC, 0, &value), APR_SUCCESS);
+    }
+    assert_true(n > room / 4);
+    assert_int_equal(total(t, VAPI_LIST_SETTLED), n);
+    assert_int_equal(total(t, VAPI_LIST_COUNTERS), n);
+    for (i = n; total(t, VAPI_LIST_VALUES); i++) {
+        put_settled(t, apr_psprintf(pool, "s%u", i), "answered");
+    }
+    assert_int_equal(total(t, VAPI_LIST_COUNTERS), n);
+    n = total(t, VAPI_LIST_SETTLED);
+    for (i = 0; i < 50; i++) {
+        assert_int_equal(put(t, apr_psprintf(pool, "v%u", i), "no room", 60 * SEC), APR_ENOSPC);
+    }
+    assert_int_equal(total(t, VAPI_LIST_SETTLED), n);
+    assert_int_equal(total(t, VAPI_LIST_WORK), 1);
+    put_settled(t, "one more", "as ever at the cost of the oldest settled one");
+    assert_int_equal(total(t, VAPI_LIST_SETTLED), n);
+    close_checked(t);
+}
+
+static char *long_text(apr_size_t len)
+{
+    char *text = memset(apr_palloc(pool, len + 1), 'r', len);
+
+    text[len] = '\0';
+    return text;
+}
+
+/* Blocks end: commit and settle evict values and nothing settled, as long as there are any. */
+static void test_long_values_go_first(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, MB);
+    const char *reply = long_text(20000);
+    apr_uint32_t n, committed = 0;
+
+    (void)unused;
+    fill_with_values(t, long_text(3000), 1000);
+    for (n = 0; fewest(t, VAPI_LIST_VALUES) > 20; n++) {
+        put_settled(t, apr_psprintf(pool, "s%u", n), reply);
+    }
+    assert_true(n > 10);
+    assert_int_equal(total(t, VAPI_LIST_SETTLED), n);
+    for (n = 0; committed < 100 && n < 200; n++) {
+        char *key = apr_psprintf(pool, "c%u", n);
+
+        committed += commit(t, key, take(t, key, 60 * SEC), reply, 60 * SEC) == APR_SUCCESS;
+    }
+    assert_true(total(t, VAPI_LIST_VALUES) < 20);    /* too few for one more reply */
+    assert_int_equal(total(t, VAPI_LIST_SETTLED), 0);
+    for (n = 0; put(t, apr_psprintf(pool, "v%u", n), "short", 60 * SEC) != APR_SUCCESS; n++) {
+        assert_true(n < 1000);
+    }
+    n = total(t, VAPI_LIST_VALUES);
+    assert_int_equal(put(t, "v", reply, 60 * SEC), APR_ENOSPC);
+    assert_int_equal(total(t, VAPI_LIST_VALUES), n);
+    close_checked(t);
+}
+
+/* A value that is replaced while there is no room: others go for it; and there being none, it goes itself. */
+static void test_replace_when_full(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, MB);
+    const char *reply = long_text(60000);
+    apr_uint32_t n, i;
+
+    (void)unused;
+    fill_with_values(t, long_text(3000), 1000);
+    for (n = 1000; get(t, apr_psprintf(pool, "v%u", n - 1)); n--) {
+        ;
+    }
+    assert_int_equal(put(t, apr_psprintf(pool, "v%u", n), reply, 60 * SEC), APR_SUCCESS);
+    assert_string_equal(get(t, apr_psprintf(pool, "v%u", n)), reply);
+    check_all(t);
+    for (i = 0; total(t, VAPI_LIST_VALUES) || i < 40; i++) {
+        char *key = apr_psprintf(pool, "c%u", i);
+
+        commit(t, key, take(t, key, 60 * SEC), i < 40 ? reply : "a short one", 60 * SEC);
+    }
+    while (put(t, "v", long_text(n), 60 * SEC) == APR_ENOSPC) {
+        n /= 2;                          /* what is still free in its stripe */
+    }
+    while (put(t, "v", long_text(n + 1), 60 * SEC) == APR_SUCCESS) {
+        n++;
+    }
+    assert_null(get(t, "v"));            /* the last one had no room, and the one before it is out of date */
+    check_all(t);
+    assert_int_equal(put(t, "v", long_text(n), 60 * SEC), APR_SUCCESS);
+    close_checked(t);
+}
+
 /* Many processes. */
 
 static void test_exactly_once(void **unused)
@@ -327,6 +533,12 @@ static void hammer(vapi_state_table_t *t, unsigned seed)
             }
         }
         MUST(vapi_state_table_count(t, key, strlen(key), 1, 5, 500, 0, &value) != APR_ENOSPC && value <= 5);
+        if (vapi_state_table_get(t, key, strlen(key), &c.reply, &c.reply_len, p) == APR_SUCCESS) {
+            check_reply(&c, k);
+        }
+        if (rand_r(&seed) % 2) {
+            vapi_state_table_put(t, key, strlen(key), reply, make_reply(reply, k, rand_r(&seed)), rand_r(&seed) % 2 ? 60 * SEC : 1000);
+        }
         apr_pool_destroy(p);
     }
 }
@@ -365,8 +577,8 @@ static void test_kill(void **unused)
 
 #if defined(__linux__) && defined(__x86_64__)
 /*
- * Stops a process after each single instruction of a claim's life, and looks at what a start would find if it were killed there: whole, and
- * in its old or its new state, never one of before.
+ * Stops a process after each single instruction of a claim's life and then a value's, and looks at what a start would find if
+ * it were killed there: whole, and in its old or its new state, never one of before.
  */
 static void live_stepwise(vapi_state_table_t *t)
 {
@@ -384,13 +596,19 @@ static void live_stepwise(vapi_state_table_t *t)
     vapi_state_table_settle(t, "a", 1, c.token, reply, 700, 60 * SEC);
     vapi_state_table_count(t, "a", 1, 1, -1, 60 * SEC, 0, &value);
     vapi_state_table_abandon(t, "a", 1, 0);
+    vapi_state_table_put(t, "a", 1, reply, 300, 60 * SEC);
+    vapi_state_table_put(t, "a", 1, reply, 700, 60 * SEC);
     _exit(0);
 }
 
 static int rank_of(vapi_state_table_t *t, int was)
 {
     vapi_claim_t c = recall(t, "a");
+    const char *value = get(t, "a");
 
+    if (value) {
+        return strlen(value) == 300 ? 5 : 6;
+    }
     if (c.verdict == VAPI_CLAIM_NONE) {
         return was >= 3 ? 4 : 0;
     }
@@ -453,7 +671,7 @@ static void test_every_step(void **unused)
     }
     else if (status == 0) {
         print_message("# %d looks\n", looks);
-        assert_int_equal(rank, 4);
+        assert_int_equal(rank, 6);
         assert_true(looks > 100);
     }
     vapi_state_table_close(t);
@@ -472,6 +690,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_windows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_of_replies, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_value_lengths, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_values_go_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_long_values_go_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_replace_when_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_exactly_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kill, set_up, tear_down),
 #if defined(__linux__) && defined(__x86_64__)
