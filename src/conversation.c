@@ -4,6 +4,12 @@
 
 #include "vapi_message.h"
 
+/* What the caller said in one turn. */
+typedef struct said_t {
+    const char *text;
+    apr_size_t len;
+} said_t;
+
 /* A list of the conversation, and what the words are called in it. */
 typedef struct turns_t {
     vapi_range_t list;
@@ -82,4 +88,35 @@ int vapi_conversation_turns(vapi_message_t *m)
         count++;
     }
     return count;
+}
+
+static apr_array_header_t *read_turns(vapi_message_t *m)
+{
+    apr_array_header_t *all = apr_array_make(m->pool, 16, sizeof(said_t));
+    const turns_t turns = turns_of(m);
+    vapi_range_t turn;
+    apr_size_t cursor = 0;
+
+    while ((turn = next_turn(m, &turns, &cursor)).kind != VAPI_JSON_ABSENT) {
+        said_t *said = apr_array_push(all);
+
+        said->text = text_of(m, vapi_payload_find_in(m->payload, turn, turns.words, NULL));
+        said->len = strlen(said->text);
+    }
+    return all;
+}
+
+int vapi_conversation_each(vapi_message_t *m, int (*turn)(void *baton, const char *text, apr_size_t len), void *baton)
+{
+    int i, stopped = 0;
+
+    if (!m->turns) {
+        m->turns = read_turns(m);
+    }
+    for (i = 0; i < m->turns->nelts && !stopped; i++) {
+        const said_t *said = &APR_ARRAY_IDX(m->turns, i, said_t);
+
+        stopped = turn(baton, said->text, said->len);
+    }
+    return stopped;
 }
