@@ -14,7 +14,11 @@
  *   7  settle the claim: duplicates get this answer  src/once.c
  *   8  reply                                         src/reply.c
  *
- * Messages that ask for a destination instead of calling a tool go from 5 to 7: src/requests.c.
+ * Messages that ask for a destination instead of calling a tool go from 5 to 7: src/requests.c. On the way, 5 asks what a route wants to
+ * know (src/vocabulary.c: opening hours, maps, signals, and lookups, src/lookup.c), and 6 does the actions that must come first; the others
+ * are spooled before 7 and done after 8 (src/errand.c, src/spool.c).
+ *
+ * The console (src/console.c) asks the same table without doing anything: src/explain.c.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +33,8 @@
 #include <http_request.h>
 
 #include "vapi_config.h"
+#include "vapi_console.h"
+#include "vapi_errand.h"
 #include "vapi_log.h"
 #include "vapi_shared.h"
 #include "vapi_version.h"
@@ -59,6 +65,34 @@ static int outbound_places(const vapi_global_t *global)
     return places;
 }
 
+/* The files of actions, the spool, and who looks after it. */
+static int open_actions(vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
+{
+    apr_hash_index_t *hi;
+    apr_status_t rv;
+
+    for (hi = apr_hash_first(pconf, global->actions); hi; hi = apr_hash_next(hi)) {
+        const vapi_action_t *action = apr_hash_this_val(hi);
+        if ((rv = vapi_outgoing_open(vapi_action_outgoing(action), pconf)) != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiAction %s: its file cannot be opened", vapi_action_name(action));
+            return 0;
+        }
+    }
+    if (!global->spool) {
+        return 1;
+    }
+    if ((rv = vapi_spool_open(global->spool, pconf)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiSpool: the directory %s cannot be used",
+                     vapi_spool_directory(global->spool));
+        return 0;
+    }
+    if ((rv = vapi_errands_watch(global->spool, global->actions, s, pconf)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiSpool needs mod_watchdog: load it");
+        return 0;
+    }
+    return 1;
+}
+
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     vapi_global_t *global = vapi_global();
@@ -78,8 +112,19 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: no shared memory can be had");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    vapi_sql_find_dbd();
+    if (!open_actions(global, s, pconf)) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     ap_log_error(APLOG_MARK, APLOG_INFO, 0, s, "vapi: mod_vapi_transfer/" VAPI_VERSION " is ready; state: %s", global->provider->name);
     return OK;
+}
+
+/* Before the child's parts end: what still comes leaves its errands to the spool. */
+static apr_status_t end_child(void *global)
+{
+    ((vapi_global_t *)global)->child = NULL;
+    return APR_SUCCESS;
 }
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
@@ -89,7 +134,7 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     apr_status_t rv;
 
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    rv = vapi_child_create(&global->child, threads > 0 ? threads : 1, pchild);
+    rv = vapi_child_create(&global->child, threads > 0 ? threads : 1, global->spool != NULL, pchild);
     if (rv == APR_SUCCESS && global->provider->child) {
         rv = global->provider->child(global->state, s, pchild);
     }
@@ -97,23 +142,30 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: this child cannot serve calls and ends");
         exit(APEXIT_CHILDSICK);
     }
+    apr_pool_pre_cleanup_register(pchild, global, end_child);
 }
 
 static int handler(request_rec *r)
 {
-    return strcmp(r->handler, "vapi-transfer") == 0 ? vapi_webhook(r) : DECLINED;
+    if (strcmp(r->handler, "vapi-transfer") == 0) {
+        return vapi_webhook(r);
+    }
+    return strcmp(r->handler, "vapi-console") == 0 ? vapi_console(r) : DECLINED;
 }
 
 static void register_hooks(apr_pool_t *p)
 {
+    static const char *const watchdog[] = { "mod_watchdog.c", NULL };    /* its thread finds the child made */
+
     vapi_state_shm_register(p);
     ap_hook_pre_config(pre_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(vapi_config_check, NULL, NULL, APR_HOOK_LAST);
     ap_hook_test_config(vapi_dump, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_child_init(child_init, NULL, watchdog, APR_HOOK_MIDDLE);
     ap_hook_pre_connection(vapi_log_quiet_connection, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_post_read_request(vapi_log_quiet, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_check_access_ex(vapi_explain_access, NULL, NULL, APR_HOOK_REALLY_FIRST, AP_AUTH_INTERNAL_PER_CONF);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

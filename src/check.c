@@ -11,19 +11,12 @@
 #include <http_core.h>
 #include <http_log.h>
 
+#include "check.h"
 #include "conftree.h"
-#include "vapi_config.h"
 
 APLOG_USE_MODULE(vapi_transfer);
 
-/** What all checks need. */
-typedef struct check_t {
-    server_rec *main;
-    apr_pool_t *ptemp;
-    int errors;
-} check_t;
-
-static void report(check_t *check, int level, server_rec *s, vapi_place_t place, const char *text)
+void vapi_check_report(vapi_check_t *check, int level, server_rec *s, vapi_place_t place, const char *text)
 {
     ap_log_error(APLOG_MARK, level, 0, s ? s : check->main, "vapi: %s:%u: %s", place.file ? place.file : "(no file)", place.line,
                  text);
@@ -32,8 +25,7 @@ static void report(check_t *check, int level, server_rec *s, vapi_place_t place,
     }
 }
 
-/* "; did you mean 'x'?" for a name that is not there. */
-static const char *nearest_name(apr_hash_t *known, const char *name, apr_pool_t *p)
+const char *vapi_check_nearest(apr_hash_t *known, const char *name, apr_pool_t *p)
 {
     const char **names = apr_pcalloc(p, (apr_hash_count(known) + 1) * sizeof(*names)), *nearest;
     apr_hash_index_t *hi;
@@ -57,7 +49,7 @@ static void name_host(server_rec *s, apr_pool_t *pconf)
                                          s->addrs ? s->addrs->host_port : s->port);
 }
 
-static void check_host(check_t *check, server_rec *s)
+static void check_host(vapi_check_t *check, server_rec *s)
 {
     const vapi_names_t *names = &vapi_host_conf(s)->names;
     apr_hash_index_t *hi;
@@ -67,12 +59,12 @@ static void check_host(check_t *check, server_rec *s)
         const char *plan = vapi_destination_plan(d);
 
         if (plan && !apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING)) {
-            report(check, APLOG_ERR, s, vapi_destination_place(d),
+            vapi_check_report(check, APLOG_ERR, s, vapi_destination_place(d),
                    apr_psprintf(check->ptemp, "VapiDestination %s: there is no VapiTransferPlan '%s'%s", vapi_destination_name(d),
-                                plan, nearest_name(names->plans, plan, check->ptemp)));
+                                plan, vapi_check_nearest(names->plans, plan, check->ptemp)));
         }
         if (vapi_destination_is_runtime(d) && !names->allow) {
-            report(check, APLOG_WARNING, s, vapi_destination_place(d),
+            vapi_check_report(check, APLOG_WARNING, s, vapi_destination_place(d),
                    apr_psprintf(check->ptemp,
                                 "VapiDestination %s: what it dials is known only at run time, and no VapiAllow says what that "
                                 "may be: it is never dialled",
@@ -83,7 +75,7 @@ static void check_host(check_t *check, server_rec *s)
 
 /* ---- sections ---- */
 
-static void check_credentials(check_t *check, const vapi_endpoint_t *e)
+static void check_credentials(vapi_check_t *check, const vapi_endpoint_t *e)
 {
     apr_hash_t *known = vapi_host_conf(e->server)->credentials;
     int i;
@@ -91,39 +83,62 @@ static void check_credentials(check_t *check, const vapi_endpoint_t *e)
     for (i = 0; e->authenticate && i < e->authenticate->nelts; i++) {
         const char *name = APR_ARRAY_IDX(e->authenticate, i, const char *);
         if (!apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
-            report(check, APLOG_ERR, e->server, e->place,
+            vapi_check_report(check, APLOG_ERR, e->server, e->place,
                    apr_psprintf(check->ptemp, "VapiAuthenticate: there is no VapiCredential '%s'%s", name,
-                                nearest_name(known, name, check->ptemp)));
+                                vapi_check_nearest(known, name, check->ptemp)));
         }
     }
 }
 
-static void check_route(check_t *check, const vapi_endpoint_t *e, const vapi_route_t *route)
+static void check_route(vapi_check_t *check, const vapi_endpoint_t *e, const vapi_route_t *route)
 {
     const vapi_names_t *names = &vapi_host_conf(e->server)->names;
 
-    if (!route->is_none && !apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING)) {
-        report(check, APLOG_ERR, e->server, route->place,
+    if (!route->is_none && !route->map && !apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING)) {
+        vapi_check_report(check, APLOG_ERR, e->server, route->place,
                apr_psprintf(check->ptemp, "VapiRoute: there is no VapiDestination '%s'%s", route->target,
-                            nearest_name(names->destinations, route->target, check->ptemp)));
+                            vapi_check_nearest(names->destinations, route->target, check->ptemp)));
     }
     if (route->plan && !apr_hash_get(names->plans, route->plan, APR_HASH_KEY_STRING)) {
-        report(check, APLOG_ERR, e->server, route->place,
+        vapi_check_report(check, APLOG_ERR, e->server, route->place,
                apr_psprintf(check->ptemp, "VapiRoute %s: there is no VapiTransferPlan '%s'%s", route->label, route->plan,
-                            nearest_name(names->plans, route->plan, check->ptemp)));
+                            vapi_check_nearest(names->plans, route->plan, check->ptemp)));
     }
+}
+
+static int destination_fits(const vapi_names_t *names, const char *name, vapi_form form)
+{
+    const vapi_destination_t *d = apr_hash_get(names->destinations, name, APR_HASH_KEY_STRING);
+    return d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow);
+}
+
+typedef struct fitting_t {
+    const vapi_names_t *names;
+    vapi_form form;
+} fitting_t;
+
+static int value_fits(void *baton, const char *value, unsigned int line)
+{
+    const fitting_t *fitting = baton;
+
+    (void)line;
+    return destination_fits(fitting->names, value, fitting->form);
 }
 
 /* May this route ever be available in that form? */
-static int can_be_available(const vapi_endpoint_t *e, const vapi_route_t *route, vapi_form form)
+static int can_be_available(const vapi_endpoint_t *e, const vapi_route_t *route, vapi_form form, apr_pool_t *ptemp)
 {
     const vapi_names_t *names = &vapi_host_conf(e->server)->names;
-    const vapi_destination_t *d = apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING);
+    const vapi_map_t *map = route->map ? apr_hash_get(names->maps, route->map, APR_HASH_KEY_STRING) : NULL;
+    fitting_t fitting = { names, form };
 
-    return route->is_none || (d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow));
+    if (route->is_none) {
+        return 1;
+    }
+    return route->map ? map && vapi_map_values(map, value_fits, &fitting, ptemp) : destination_fits(names, route->target, form);
 }
 
-static void check_table(check_t *check, const vapi_endpoint_t *e)
+static void check_table(vapi_check_t *check, const vapi_endpoint_t *e)
 {
     const vapi_route_t *always = NULL;
     int i, available = 0;
@@ -135,30 +150,30 @@ static void check_table(check_t *check, const vapi_endpoint_t *e)
         check_route(check, e, route);
         for (form = VAPI_FORM_CONTROL; form <= VAPI_FORM_ASSISTANT_REQUEST; form++) {
             /* where tools are named it is tool-calls that come */
-            available |= (form == VAPI_FORM_CONTROL || !e->tools) && can_be_available(e, route, (vapi_form)form);
+            available |= (form == VAPI_FORM_CONTROL || !e->tools) && can_be_available(e, route, (vapi_form)form, check->ptemp);
         }
         if (always) {
-            report(check, APLOG_WARNING, e->server, route->place,
+            vapi_check_report(check, APLOG_WARNING, e->server, route->place,
                    apr_psprintf(check->ptemp, "VapiRoute %s: never reached%s: the route '%s' before it has no expression",
                                 route->label,
                                 always->is_none ? "" : " unless Vapi refuses the transfer or its target is unavailable",
                                 always->label));
             continue;
         }
-        if (!route->when) {
+        if (!route->when && !route->map) {    /* a map may have no entry for the call */
             always = route;
         }
     }
     if (e->routes->nelts && !always) {
-        report(check, APLOG_WARNING, e->server, e->place,
+        vapi_check_report(check, APLOG_WARNING, e->server, e->place,
                "VapiRoute: the table has no last route without an expression: a call may match none of them");
     }
     if (e->routes->nelts && !available) {
-        report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: every target of the table is unavailable for tool calls");
+        vapi_check_report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: every target of the table is unavailable for tool calls");
     }
 }
 
-static void check_outbound(check_t *check, const vapi_endpoint_t *e)
+static void check_outbound(vapi_check_t *check, const vapi_endpoint_t *e)
 {
     int daemons = 0, threads = 0;
 
@@ -167,12 +182,12 @@ static void check_outbound(check_t *check, const vapi_endpoint_t *e)
     }
     ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    report(check, APLOG_NOTICE, e->server, e->place,
+    vapi_check_report(check, APLOG_NOTICE, e->server, e->place,
            apr_psprintf(check->ptemp, "VapiLimit: outbound=%d of MaxRequestWorkers %d may wait for another server at once",
                         e->limits->outbound, daemons * (threads > 0 ? threads : 1)));
 }
 
-static void check_section(check_t *check, const vapi_endpoint_t *section)
+static void check_section(vapi_check_t *check, const vapi_endpoint_t *section)
 {
     const vapi_endpoint_t *e;
 
@@ -180,11 +195,13 @@ static void check_section(check_t *check, const vapi_endpoint_t *section)
         return;    /* none of our directives stands in it */
     }
     check_credentials(check, section);
+    e = vapi_endpoint_effective(section, check->ptemp);
     if (section->routes) {
-        e = vapi_endpoint_effective(section, check->ptemp);
         check_table(check, e);
     }
     check_outbound(check, section);
+    vapi_check_section_names(check, section, e);
+    vapi_check_actions(check, section, e);
 }
 
 /* ---- endpoints without VapiAuthenticate ---- */
@@ -221,17 +238,17 @@ static int covered(const ap_directive_t *level, const char *path)
 }
 
 /* A SetHandler vapi-transfer: who may speak to it must stand in its section, its virtual host or the server. */
-static void check_handler(check_t *check, const ap_directive_t *dir, const ap_directive_t *host)
+static void check_handler(vapi_check_t *check, const ap_directive_t *dir, const ap_directive_t *host)
 {
     const ap_directive_t *section = dir->parent && dir->parent != host ? dir->parent : NULL;
     const char *path = section ? section->args : "/";
-    vapi_place_t place = { dir->filename, (unsigned int)dir->line_num };
+    vapi_place_t place = { dir->filename, (unsigned int)dir->line_num, NULL, NULL };
 
     if ((section && vapi_tree_has(section->first_child, "VapiAuthenticate")) || covered(ap_conftree, path)
         || (host && covered(host->first_child, path))) {
         return;
     }
-    report(check, APLOG_ERR, NULL, place,
+    vapi_check_report(check, APLOG_ERR, NULL, place,
            apr_psprintf(check->ptemp,
                         "SetHandler vapi-transfer%s%s: VapiAuthenticate is missing: say who may move calls here "
                         "(the NAME of a VapiCredential, apache, or none)",
@@ -240,7 +257,7 @@ static void check_handler(check_t *check, const ap_directive_t *dir, const ap_di
 }
 
 /* Two levels deep: sections stand in virtual hosts or in the server; <If> and the like inside them are seen too. */
-static void check_handlers(check_t *check, const ap_directive_t *level, const ap_directive_t *host)
+static void check_handlers(vapi_check_t *check, const ap_directive_t *level, const ap_directive_t *host)
 {
     const ap_directive_t *dir, *child;
 
@@ -259,10 +276,39 @@ static void check_handlers(check_t *check, const ap_directive_t *level, const ap
     }
 }
 
+/* ---- consoles that anybody may use ---- */
+
+/* Somewhere inside, also in <RequireAny> and the like. As deep as sections are written in each other. */
+static int requires(const ap_directive_t *level) /* NOLINT(misc-no-recursion) */
+{
+    for (; level; level = level->next) {
+        if (strcasecmp(level->directive, "Require") == 0 || (level->first_child && requires(level->first_child))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void check_consoles(vapi_check_t *check, const ap_directive_t *level) /* NOLINT(misc-no-recursion) */
+{
+    const ap_directive_t *dir;
+
+    for (dir = level; dir; dir = dir->next) {
+        if (dir->first_child) {
+            check_consoles(check, dir->first_child);
+        }
+        if (strcasecmp(dir->directive, "VapiConsole") == 0 && !requires(level)) {
+            vapi_place_t place = { dir->filename, (unsigned int)dir->line_num, NULL, NULL };
+            vapi_check_report(check, APLOG_WARNING, NULL, place,
+                              "VapiConsole: no Require stands beside it: whoever reaches this URL may use the console");
+        }
+    }
+}
+
 int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     vapi_global_t *global = vapi_global();
-    check_t check = { s, ptemp, 0 };
+    vapi_check_t check = { s, ptemp, 0 };
     const ap_directive_t *dir;
     server_rec *host;
     int i;
@@ -276,10 +322,14 @@ int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     for (host = s; host; host = host->next) {
         name_host(host, pconf);
         check_host(&check, host);
+        vapi_check_host_names(&check, host, pconf);
     }
     for (i = 0; i < global->endpoints->nelts; i++) {
         check_section(&check, APR_ARRAY_IDX(global->endpoints, i, vapi_endpoint_t *));
     }
+    vapi_check_cycles(&check);
+    vapi_check_spool(&check);
+    check_consoles(&check, ap_conftree);
     check_handlers(&check, ap_conftree, NULL);
     for (dir = ap_conftree; dir; dir = dir->next) {
         if (vapi_tree_is_section(dir, "<VirtualHost")) {

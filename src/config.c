@@ -32,6 +32,8 @@ void vapi_config_begin(apr_pool_t *pconf)
     apr_pool_cleanup_register(pconf, NULL, end_reading, apr_pool_cleanup_null);
     global = apr_pcalloc(pconf, sizeof(*global));
     global->endpoints = apr_array_make(pconf, 16, sizeof(vapi_endpoint_t *));
+    global->actions = apr_hash_make(pconf);
+    global->stale = apr_array_make(pconf, 2, sizeof(const char *));
     default_hosts = apr_array_make(pconf, 1, sizeof(vapi_control_host_t *));
     if (vapi_control_host_parse(&host, DEFAULT_CONTROL_HOST, pconf) == NULL) {
         APR_ARRAY_PUSH(default_hosts, vapi_control_host_t *) = host;
@@ -61,7 +63,13 @@ void *vapi_config_create_host(apr_pool_t *p, server_rec *s)
     host->credentials = apr_hash_make(p);
     host->names.plans = apr_hash_make(p);
     host->names.destinations = apr_hash_make(p);
+    host->names.hours = apr_hash_make(p);
+    host->names.maps = apr_hash_make(p);
+    host->names.signals = apr_hash_make(p);
+    host->names.lookups = apr_hash_make(p);
+    host->names.zones = apr_hash_make(p);
     host->names.allow = NULL;
+    host->references = apr_array_make(p, 8, sizeof(vapi_reference_t));
     host->places = apr_hash_make(p);
     host->id = NULL;
     host->quiet = NULL;
@@ -75,7 +83,13 @@ void *vapi_config_merge_host(apr_pool_t *p, void *base_, void *add_)
     host->credentials = apr_hash_overlay(p, add->credentials, base->credentials);
     host->names.plans = apr_hash_overlay(p, add->names.plans, base->names.plans);
     host->names.destinations = apr_hash_overlay(p, add->names.destinations, base->names.destinations);
+    host->names.hours = apr_hash_overlay(p, add->names.hours, base->names.hours);
+    host->names.maps = apr_hash_overlay(p, add->names.maps, base->names.maps);
+    host->names.signals = apr_hash_overlay(p, add->names.signals, base->names.signals);
+    host->names.lookups = apr_hash_overlay(p, add->names.lookups, base->names.lookups);
+    host->names.zones = apr_hash_make(p);    /* filled when all is read, by the host's own maps */
     host->names.allow = add->names.allow ? add->names.allow : base->names.allow;
+    host->references = add->references;
     host->places = add->places;
     host->id = add->id;
     host->quiet = add->quiet;
@@ -92,6 +106,8 @@ void *vapi_config_create_endpoint(apr_pool_t *p, char *path)
     e->tools = NULL;
     e->routes = NULL;
     e->limits = NULL;
+    e->sets = NULL;
+    e->actions = NULL;
     e->control_hosts = NULL;
     e->allow_private = VAPI_UNSET;
     e->control_token = NULL;
@@ -108,6 +124,8 @@ void *vapi_config_create_endpoint(apr_pool_t *p, char *path)
     e->body_limit = VAPI_UNSET;
     e->settle = VAPI_UNSET;
     e->log_numbers = VAPI_NUMBERS_UNSET;
+    e->console = VAPI_CONSOLE_UNSET;
+    e->references = apr_array_make(p, 4, sizeof(vapi_reference_t));
     e->server = NULL;
     e->section = path ? apr_pstrdup(p, path) : NULL;
     e->place.file = NULL;
@@ -115,6 +133,43 @@ void *vapi_config_create_endpoint(apr_pool_t *p, char *path)
         APR_ARRAY_PUSH(global->endpoints, vapi_endpoint_t *) = e;
     }
     return e;
+}
+
+static apr_hash_t *overlay_sets(apr_hash_t *add, apr_hash_t *base, apr_pool_t *p)
+{
+    return add && base ? apr_hash_overlay(p, add, base) : add ? add : base;
+}
+
+static int has_action(const apr_array_header_t *actions, const char *name)
+{
+    int i;
+
+    for (i = 0; i < actions->nelts; i++) {
+        if (strcmp(vapi_action_name(APR_ARRAY_IDX(actions, i, vapi_action_t *)), name) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The outer ones first; one of an inner section stands for the outer of its name. */
+static apr_array_header_t *overlay_actions(apr_array_header_t *add, apr_array_header_t *base, apr_pool_t *p)
+{
+    apr_array_header_t *all;
+    int i;
+
+    if (!add || !base) {
+        return add ? add : base;
+    }
+    all = apr_array_make(p, base->nelts + add->nelts, sizeof(vapi_action_t *));
+    for (i = 0; i < base->nelts; i++) {
+        vapi_action_t *action = APR_ARRAY_IDX(base, i, vapi_action_t *);
+        if (!has_action(add, vapi_action_name(action))) {
+            APR_ARRAY_PUSH(all, vapi_action_t *) = action;
+        }
+    }
+    apr_array_cat(all, add);
+    return all;
 }
 
 #define PICK(member, unset) e->member = add->member != (unset) ? add->member : base->member
@@ -130,6 +185,8 @@ void *vapi_config_merge_endpoint(apr_pool_t *p, void *base_, void *add_)
     PICK(tools, NULL);
     PICK(routes, NULL);
     PICK(limits, NULL);
+    e->sets = overlay_sets(add->sets, base->sets, p);
+    e->actions = overlay_actions(add->actions, base->actions, p);
     PICK(control_hosts, NULL);
     PICK(allow_private, VAPI_UNSET);
     PICK(control_token, NULL);
@@ -146,6 +203,8 @@ void *vapi_config_merge_endpoint(apr_pool_t *p, void *base_, void *add_)
     PICK(body_limit, VAPI_UNSET);
     PICK(settle, VAPI_UNSET);
     PICK(log_numbers, VAPI_NUMBERS_UNSET);
+    PICK(console, VAPI_CONSOLE_UNSET);
+    e->references = add->references;
     e->server = add->server ? add->server : base->server;
     e->section = add->section;
     e->place = add->place.file ? add->place : base->place;

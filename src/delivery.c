@@ -1,6 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /* What tool calls and requests for a destination have in common: the question they ask, the record they leave, the time they have. */
+#include <stddef.h>
 #include <string.h>
+
+#include <apr_strings.h>
 
 #include <httpd.h>
 #include <http_log.h>
@@ -10,6 +13,7 @@
 
 APLOG_USE_MODULE(vapi_transfer);
 
+#define NO_ACTIONS (-1)
 #define POST_RESERVE apr_time_from_sec(2)    /* what the control POST always keeps, or half of a budget under twice that */
 
 void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *call, vapi_question_t *q)
@@ -19,6 +23,10 @@ void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *ca
     q->pool = d->pool;
     q->message = d->message;
     q->call = call;
+    q->names = &d->host->names;
+    q->sets = d->endpoint->sets;
+    q->now = apr_time_now();
+    q->reach = d->reach;
 }
 
 void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record)
@@ -85,5 +93,119 @@ void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, va
     if (decision->error) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
                       vapi_log_id(d->message->call_id), decision->error);
+    }
+    if (decision->limited) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
+                      "vapi: call=%s a regular expression reached its limit in what the caller said, and counts as not found",
+                      vapi_log_id(d->message->call_id));
+    }
+}
+
+/* ---- lookups and actions ---- */
+
+void vapi_delivery_open(vapi_delivery_t *d, apr_time_t until)
+{
+    vapi_reach_t *reach = apr_pcalloc(d->pool, sizeof(*reach));
+    vapi_errands_t *errands = apr_pcalloc(d->pool, sizeof(*errands));
+
+    reach->child = d->global->child;
+    reach->state = d->global->state;
+    reach->host = d->host->id;
+    reach->deadline = until;
+    reach->made = apr_hash_make(d->pool);
+    reach->notes = apr_array_make(d->pool, 2, sizeof(const char *));
+    d->reach = reach;
+
+    errands->child = d->global->child;
+    errands->spool = d->global->spool;
+    errands->server = d->r->server;
+    errands->log_call = vapi_log_id(d->message->call_id);
+    errands->pool = d->pool;
+    d->errands = errands;
+}
+
+int vapi_delivery_asks_outside(const vapi_delivery_t *d)
+{
+    int i;
+
+    if (apr_hash_count(d->host->names.lookups)) {
+        return 1;
+    }
+    for (i = 0; d->endpoint->actions && i < d->endpoint->actions->nelts; i++) {
+        if (vapi_action_is_required(APR_ARRAY_IDX(d->endpoint->actions, i, vapi_action_t *))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const char *id)
+{
+    d->errands->identity = apr_psprintf(d->pool, "%" APR_SIZE_T_FMT " %s %" APR_SIZE_T_FMT " %s %" APR_SIZE_T_FMT " %s %s",
+                                        strlen(d->host->id), d->host->id, strlen(d->once.call), d->once.call, strlen(type), type, id);
+}
+
+int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
+{
+    if (!d->endpoint->actions) {
+        return 1;
+    }
+    if (!vapi_errands_required(d->errands, d->endpoint->actions, event, q)) {
+        return 0;
+    }
+    vapi_errands_collect(d->errands, d->endpoint->actions, event, q);
+    return 1;
+}
+
+/* Which actions an outcome has; what was limited, or only seen again, has none. */
+static int event_of(const char *outcome)
+{
+    static const struct {
+        const char *outcome;
+        vapi_event event;
+    } events[] = {
+        { "transferred", VAPI_EVENT_AFTER_TRANSFER }, { "handed-off", VAPI_EVENT_AFTER_TRANSFER }, { "unknown", VAPI_EVENT_AFTER_TRANSFER },
+        { "refused", VAPI_EVENT_TRANSFER_FAILED }, { "failed", VAPI_EVENT_TRANSFER_FAILED }, { "no-route", VAPI_EVENT_TRANSFER_FAILED },
+        { "answered", VAPI_EVENT_ANSWERED }
+    };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        if (strcmp(events[i].outcome, outcome) == 0) {
+            return (int)events[i].event;
+        }
+    }
+    return NO_ACTIONS;
+}
+
+void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vapi_record_t *record)
+{
+    int event = event_of(record->outcome);
+
+    if (!d->endpoint->actions || event == NO_ACTIONS) {
+        return;
+    }
+    if (!q->route) {    /* no further route was found behind the one that was refused */
+        q->route = record->route;
+        q->destination = q->target = record->destination;
+    }
+    q->outcome = record->outcome;
+    q->reason = record->reason;
+    vapi_errands_collect(d->errands, d->endpoint->actions, (vapi_event)event, q);
+}
+
+void vapi_delivery_close(const vapi_delivery_t *d)
+{
+    int i;
+
+    if (!d->reach) {
+        return;
+    }
+    for (i = 0; i < d->reach->notes->nelts; i++) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %s", vapi_log_id(d->message->call_id),
+                      APR_ARRAY_IDX(d->reach->notes, i, const char *));
+    }
+    if (d->reach->asked) {
+        apr_table_setn(d->r->notes, "vapi-lookup-ms", apr_itoa(d->pool, (int)((d->reach->took + 999) / 1000)));
     }
 }

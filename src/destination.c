@@ -83,7 +83,7 @@ static const char *read_json(vapi_destination_t *d, const char *file, apr_pool_t
     if ((file = ap_server_root_relative(p, file)) == NULL) {
         return "json: needs the path of a file";
     }
-    if ((error = vapi_template_read(&d->json, file, p, ptemp)) != NULL) {
+    if ((error = vapi_template_read(&d->json, file, d->place, p, ptemp)) != NULL) {
         return error;
     }
     type = vapi_template_text(d->json, "type");

@@ -15,12 +15,15 @@ static const char *allowed_at_run_time(const vapi_destination_t *d, const char *
                                        vapi_question_t *q)
 {
     const vapi_text_t *text = vapi_destination_dialled_text(d);
+    const char *why;
     int sip = vapi_target_has_scheme(dialled, "sip:") || vapi_target_has_scheme(dialled, "sips:");
 
     if (!text) {
         return NULL;
     }
-    if ((vapi_text_reads(text) & VAPI_READS_WORDS) && !d->from_caller) {
+    q->read = 0;    /* a VapiSet may bring the caller's words along: what counts is what was really read */
+    vapi_text_expand(text, q, VAPI_TEXT_DIAL, &why);
+    if (((vapi_text_reads(text) | q->read) & VAPI_READS_WORDS) && !d->from_caller) {
         return "not-allowed";
     }
     if (sip ? vapi_dial_check_sip(dialled) != NULL || strcasestr(dialled, ";maddr") != NULL

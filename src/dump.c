@@ -10,7 +10,11 @@
 #include "conftree.h"
 #include "vapi_config.h"
 #include "vapi_dial.h"
+#include "vapi_hours.h"
+#include "vapi_lookup.h"
+#include "vapi_map.h"
 #include "vapi_reply.h"
+#include "vapi_signal.h"
 
 static int by_name(const void *a, const void *b)
 {
@@ -49,6 +53,30 @@ static const char *describe_destination(const void *object, apr_pool_t *p)
     return vapi_destination_describe(object, p);
 }
 
+static const char *describe_hours(const void *object, apr_pool_t *p)
+{
+    return vapi_hours_describe(object, p);
+}
+
+static const char *describe_map(const void *object, apr_pool_t *p)
+{
+    const vapi_map_t *map = object;
+    const char *otherwise = vapi_map_default(map);
+
+    return apr_psprintf(p, "%s %s%s (%" APR_SIZE_T_FMT " entries)", vapi_map_name(map), vapi_map_is_prefix(map) ? "prefix" : "exact",
+                        otherwise ? vapi_word_pair("default", otherwise, p) : "", vapi_map_entries(map));
+}
+
+static const char *describe_signal(const void *object, apr_pool_t *p)
+{
+    return apr_pstrcat(p, vapi_signal_name(object), vapi_signal_describe(object, p), NULL);
+}
+
+static const char *describe_lookup(const void *object, apr_pool_t *p)
+{
+    return vapi_lookup_describe(object, p);
+}
+
 static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objects, describe_fn describe, apr_pool_t *p)
 {
     const apr_array_header_t *names = sorted_names(objects, p);
@@ -71,6 +99,10 @@ static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
     dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
     dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
     dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
+    dump_class(out, "VapiHours", host->names.hours, describe_hours, p);
+    dump_class(out, "VapiMap", host->names.maps, describe_map, p);
+    dump_class(out, "VapiSignal", host->names.signals, describe_signal, p);
+    dump_class(out, "VapiLookup", host->names.lookups, describe_lookup, p);
     if (host->names.allow) {
         apr_file_printf(out, "  VapiAllow");
         for (i = 0; i < host->names.allow->nelts; i++) {
@@ -106,6 +138,28 @@ static void dump_tools(apr_file_t *out, const vapi_endpoint_t *e)
                             param->required ? " required" : "", param->choices ? " enum=" : "",
                             param->choices ? apr_array_pstrcat(e->tools->pool, param->choices, ',') : "");
         }
+    }
+}
+
+static void dump_sets(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    const apr_array_header_t *names = e->sets ? sorted_names(e->sets, p) : NULL;
+    int i, j;
+
+    for (i = 0; names && i < names->nelts; i++) {
+        const vapi_set_t *set = apr_hash_get(e->sets, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
+        for (j = 0; j < vapi_set_lines(set); j++) {
+            apr_file_printf(out, "    VapiSet %s%s\n", vapi_set_name(set), vapi_set_describe(set, j, p));
+        }
+    }
+}
+
+static void dump_actions(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
+{
+    int i;
+
+    for (i = 0; e->actions && i < e->actions->nelts; i++) {
+        apr_file_printf(out, "    VapiAction %s\n", vapi_action_describe(APR_ARRAY_IDX(e->actions, i, vapi_action_t *), p));
     }
 }
 
@@ -179,6 +233,8 @@ static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
                         section->place.line);
         dump_who(out, e);
         dump_tools(out, e);
+        dump_sets(out, e, p);
+        dump_actions(out, e, p);
         dump_routes(out, e);
         dump_values(out, e, p);
     }
@@ -308,6 +364,16 @@ static void dump_tool_json(apr_file_t *out, server_rec *s, apr_pool_t *p)
     json_decref(tools);
 }
 
+static void dump_global(apr_file_t *out, const vapi_global_t *global, apr_pool_t *p)
+{
+    if (global->decrypt) {
+        apr_file_printf(out, "VapiDecrypt (key set) %s\n", apr_array_pstrcat(p, vapi_decrypt_paths(global->decrypt), ' '));
+    }
+    if (global->spool) {
+        apr_file_printf(out, "VapiSpool %s sync=%s\n", vapi_spool_directory(global->spool), vapi_spool_is_sync(global->spool) ? "on" : "off");
+    }
+}
+
 void vapi_dump(apr_pool_t *pconf, server_rec *s)
 {
     apr_file_t *out;
@@ -322,6 +388,7 @@ void vapi_dump(apr_pool_t *pconf, server_rec *s)
         return;
     }
     apr_file_printf(out, "state: %s\n", vapi_global()->provider->name);
+    dump_global(out, vapi_global(), pconf);
     for (host = s; host; host = host->next) {
         dump_host(out, host, pconf);
         dump_sections(out, host, pconf);

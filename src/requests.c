@@ -8,6 +8,7 @@
 #include "vapi_clock.h"
 #include "vapi_delivery.h"
 #include "vapi_reply.h"
+#include "vapi_shared.h"
 
 APLOG_USE_MODULE(vapi_transfer);
 
@@ -22,35 +23,76 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, 
 {
     const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(d->endpoint));
 
+    q->reach = NULL;    /* nothing more is asked, not even for the words of the answer */
     q->outcome = q->reason = "limited";
     record->route = q->route = last ? last->label : NULL;
     return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, VAPI_SAY_NONE, q));
 }
 
-/* Asks the table and makes the reply; *given is set when a destination is in it. */
-static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
+/* What was decided, as a reply; NULL when an action that is required failed, and the routes behind are to be asked. *given is set when a
+ * destination is in it. */
+static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_question_t *q, vapi_record_t *record,
+                              int *given)
 {
-    vapi_decision_t decision;
     apr_interval_time_t left;
 
-    vapi_delivery_decide(d, 0, form, q, &decision);
-    if (!decision.route) {
-        return end_with(record, q, "no-route", decision.reason, VAPI_SAY_NONE);
-    }
-    record->route = decision.route->label;
-    if (decision.route->is_none) {
+    record->route = decision->route->label;
+    if (decision->route->is_none) {
+        if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
+            return NULL;
+        }
         q->outcome = "answered";
-        return end_with(record, q, "answered", decision.reason, vapi_delivery_text(decision.route->result, VAPI_SAY_NONE, q));
+        return end_with(record, q, "answered", decision->reason, vapi_delivery_text(decision->route->result, VAPI_SAY_NONE, q));
     }
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
     }
+    if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_TRANSFER, q)) {
+        return NULL;
+    }
     *given = 1;
-    record->destination = decision.route->target;
-    record->dialled = decision.dialled.dialled;
-    vapi_delivery_warn_of_target(d, &decision);
+    record->destination = vapi_destination_name(decision->destination);
+    record->dialled = decision->dialled.dialled;
+    vapi_delivery_warn_of_target(d, decision);
     end_with(record, q, "answered", NULL, NULL);
-    return vapi_reply_json(decision.dialled.body, d->pool);
+    return vapi_reply_json(decision->dialled.body, d->pool);
+}
+
+/* Asks the table until something can be replied. */
+static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
+{
+    vapi_decision_t decision;
+    const char *reply = NULL;
+    int from = 0;
+
+    while (!reply) {
+        vapi_delivery_decide(d, from, form, q, &decision);
+        if (!decision.route) {
+            record->route = NULL;
+            return end_with(record, q, "no-route", decision.reason, decision.failed ? decision.failed : VAPI_SAY_NONE);
+        }
+        reply = take_route(d, &decision, q, record, given);
+        from = decision.index + 1;
+    }
+    return reply;
+}
+
+/* Asks within the limit of requests that wait for another server. */
+static const char *decide_in_place(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
+{
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+    const char *reply;
+    int place;
+
+    if (!limits->outbound || !vapi_delivery_asks_outside(d)) {
+        return decide(d, form, q, record, given);
+    }
+    if ((place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
+        return answer_limited(d, q, record);
+    }
+    reply = decide(d, form, q, record, given);
+    vapi_shared_leave(d->global->shared, place);
+    return reply;
 }
 
 /* One claimed request: arguments, limits, the table. An assistant-request is no tool call, so no attempt either. */
@@ -59,7 +101,7 @@ static const char *work_on(const vapi_delivery_t *d, vapi_form form, vapi_questi
     const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
     int any_name, given = 0, counted, is_tool = form != VAPI_FORM_ASSISTANT_REQUEST;
     const vapi_tool_t *tool = q->call ? vapi_endpoint_tool(d->endpoint, q->call->name, &any_name) : NULL;
-    const char *reply, *error = q->call ? vapi_arguments_check(tool, q->call, d->pool) : NULL;
+    const char *reply, *error = q->call ? vapi_arguments_take(tool, d->global->decrypt, &q->call, d->pool) : NULL;
 
     if (error) {
         return end_with(record, q, "no-route", "bad-argument", error);
@@ -68,13 +110,14 @@ static const char *work_on(const vapi_delivery_t *d, vapi_form form, vapi_questi
         record->attempt = q->attempt = vapi_once_begin_attempt(&d->once);
     }
     counted = vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window);
-    reply = counted == 1 ? decide(d, form, q, record, &given) : answer_limited(d, q, record);
+    reply = counted == 1 ? decide_in_place(d, form, q, record, &given) : answer_limited(d, q, record);
     if (counted == 1 && !given) {
         vapi_once_uncount_transfer(&d->once, d->caller, limits->caller, limits->caller_window);
     }
     if (is_tool && strcmp(record->outcome, "limited") == 0) {
         vapi_once_drop_attempt(&d->once);
     }
+    vapi_delivery_after(d, q, record);
     return reply;
 }
 
@@ -92,8 +135,10 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     if (!*id && form != VAPI_FORM_ASSISTANT_REQUEST) {
         id = d->message->timestamp;
     }
+    vapi_delivery_open(d, d->deadline - VAPI_REPLY_RESERVE);
     vapi_delivery_question(d, call, &q);
     vapi_delivery_record(d, &q, &record);
+    vapi_delivery_identify(d, d->message->type_name, id);
     verdict = vapi_once_claim(&d->once, d->message->type_name, id, call ? call->fingerprint : 0, &hold, &reply, &changed);
     if (verdict == VAPI_ONCE_MINE) {
         reply = work_on(d, form, &q, &record);

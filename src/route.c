@@ -2,20 +2,54 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#include "vapi_lookup.h"
+#include "vapi_map.h"
 #include "vapi_route.h"
+
+#define SAY_UNREACHABLE "A system that is needed to decide about this transfer cannot be reached right now."
 
 static const vapi_key_rule_t rules[] = {
     { "plan", 0 }, { "say", 0 }, { "skills", 0 }, { "leave", 0 }, { "result", 0 }, { "name", 0 }, { NULL, 0 }
 };
 
-static const char *check_target(const vapi_route_t *route, const vapi_words_t *words, apr_pool_t *p)
+/* map:NAME[:T] */
+static const char *read_map(vapi_route_t *route, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
 {
-    if (strncmp(route->target, "pool:", 5) == 0 || strncmp(route->target, "map:", 4) == 0) {
-        return apr_psprintf(p, "'%s': this version has no %s; name a VapiDestination or none", route->target,
-                            *route->target == 'p' ? "pools" : "maps");
+    const char *name = route->target + 4, *key = strchr(name, ':'), *error;
+    vapi_reference_t *reference;
+
+    route->map = key ? apr_pstrmemdup(p, name, (apr_size_t)(key - name)) : name;
+    if (!vapi_word_is_name(route->map)) {
+        return apr_psprintf(p, "'%s' is no TARGET: map:NAME or map:NAME:T, with the NAME of a VapiMap", route->target);
     }
-    if (!vapi_word_is_name(route->target)) {
-        return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, or none", route->target);
+    if (key && (error = vapi_text_parse(&route->map_key, key + 1, place, p, ptemp)) != NULL) {
+        return apr_psprintf(p, "'%s': %s", route->target, error);
+    }
+    if (place.references) {
+        reference = apr_array_push(place.references);
+        reference->class = VAPI_NAME_MAP;
+        reference->name = route->map;
+        reference->owner = NULL;
+        reference->file = place.file;
+        reference->line = place.line;
+    }
+    return NULL;
+}
+
+static const char *read_target(vapi_route_t *route, const vapi_words_t *words, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    const char *error;
+
+    if (strncmp(route->target, "pool:", 5) == 0) {
+        return apr_psprintf(p, "'%s': this version has no pools; name a VapiDestination, a map:NAME or none", route->target);
+    }
+    if (strncmp(route->target, "map:", 4) == 0) {
+        if ((error = read_map(route, place, p, ptemp)) != NULL) {
+            return error;
+        }
+    }
+    else if (!vapi_word_is_name(route->target)) {
+        return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, map:NAME, or none", route->target);
     }
     if (vapi_words_get(words, "skills") || vapi_words_get(words, "leave")) {
         return "skills= and leave= go with a pool:NAME target";
@@ -34,14 +68,14 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
     route->place = place;
     route->target = vapi_words_at(words, 0);
     if (!route->target) {
-        return "a TARGET is missing: the NAME of a VapiDestination, or none";
+        return "a TARGET is missing: the NAME of a VapiDestination, map:NAME, or none";
     }
     route->is_none = strcmp(route->target, "none") == 0;
     route->plan = vapi_words_get(words, "plan");
     if ((error = vapi_words_check(words, rules, p)) != NULL
         || (error = vapi_text_read(&route->say, words, "say", place, p, ptemp)) != NULL
         || (error = vapi_text_read(&route->result, words, "result", place, p, ptemp)) != NULL
-        || (error = check_target(route, words, p)) != NULL) {
+        || (error = read_target(route, words, place, p, ptemp)) != NULL) {
         return error;
     }
     if (vapi_words_at(words, 2)) {
@@ -87,34 +121,74 @@ const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_p
     return NULL;
 }
 
+/* What was met while a route was tried says more than that it did not match. */
+static const char *met(const vapi_question_t *q, const char *otherwise)
+{
+    if (q->met & VAPI_MET_LOOKUP_ERROR) {
+        return "lookup-error";
+    }
+    return otherwise ? otherwise : q->met & VAPI_MET_CLOSED ? "closed" : NULL;
+}
+
+/* The name that the map's value gives, NULL where it has none for this call. */
+static const char *mapped(const vapi_route_t *route, const vapi_names_t *names, vapi_question_t *q)
+{
+    const vapi_map_t *map = apr_hash_get(names->maps, route->map, APR_HASH_KEY_STRING);
+    const char *why, *key = vapi_message_caller(q->message);
+
+    if (route->map_key) {
+        key = vapi_text_expand(route->map_key, q, VAPI_TEXT_DIAL, &why);
+    }
+    return map && key ? vapi_map_find(map, key, q->pool) : NULL;
+}
+
+/* Finds the destination and its plan, and makes what would be sent. NULL, or the word why that cannot be. */
+static const char *dial(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
+                        vapi_decision_t *out)
+{
+    vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
+    const char *plan;
+
+    out->destination = apr_hash_get(names->destinations, q->destination, APR_HASH_KEY_STRING);
+    plan = out->destination ? (route->plan ? route->plan : vapi_destination_plan(out->destination)) : NULL;
+    dial_rules.plan = plan ? apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING) : NULL;
+    if (!out->destination || (plan && !dial_rules.plan)) {
+        return "no-match";    /* refused at start-up wherever the start can see it */
+    }
+    out->plan = dial_rules.plan;
+    return vapi_destination_dial(out->destination, &dial_rules, q, &out->dialled);
+}
+
 /* Is the route to be taken? NULL: yes, and `out` says with what; else what its trace says, with *why. */
 static const char *try_route(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
                              vapi_decision_t *out, const char **why)
 {
-    const char *plan, *values;    /* httpd's own words for an error may quote what was evaluated: a caller's, so they are dropped */
-    vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
-    int match = route->when ? vapi_expression_true(route->when, q, &values) : 1;
+    const char *values;    /* httpd's own words for an error may quote what was evaluated: a caller's, so they are dropped */
+    int match;
 
-    *why = NULL;
+    q->met = 0;
+    q->barred = VAPI_ON_ERROR_CONTINUE;
+    match = route->when ? vapi_expression_true(route->when, q, &values) : 1;
+    *why = met(q, NULL);
+    if (q->barred != VAPI_ON_ERROR_CONTINUE) {
+        return "unavailable";
+    }
     if (match <= 0) {
         return match < 0 ? "error" : "false";
     }
     q->route = route->label;
     q->target = route->target;
-    q->destination = route->is_none ? "" : route->target;
-    if (route->is_none) {
-        return NULL;
+    q->destination = route->is_none ? "" : route->map ? mapped(route, names, q) : route->target;
+    if (!q->destination) {
+        *why = met(q, NULL);
+        return q->barred != VAPI_ON_ERROR_CONTINUE ? "unavailable" : "false";
     }
-    out->destination = apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING);
-    plan = out->destination ? (route->plan ? route->plan : vapi_destination_plan(out->destination)) : NULL;
-    dial_rules.plan = plan ? apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING) : NULL;
-    if (!out->destination || (plan && !dial_rules.plan)) {
-        *why = "no-match";    /* refused at start-up wherever the start can see it */
+    *why = route->is_none ? NULL : dial(route, names, form, q, out);
+    if (*why || q->barred != VAPI_ON_ERROR_CONTINUE) {
+        *why = met(q, *why);
         return "unavailable";
     }
-    out->plan = dial_rules.plan;
-    *why = vapi_destination_dial(out->destination, &dial_rules, q, &out->dialled);
-    return *why ? "unavailable" : NULL;
+    return NULL;
 }
 
 static void note(vapi_decision_t *out, const vapi_route_t *route, const char *result, const char *why)
@@ -133,23 +207,28 @@ void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_nam
     int i;
 
     memset(out, 0, sizeof(*out));
-    out->trace = apr_array_make(q->pool, 8, sizeof(vapi_trace_t));
+    out->trace = apr_array_make(q->pool, table->nelts - from, sizeof(vapi_trace_t));
     out->reason = q->reason;
     for (i = from; i < table->nelts; i++) {
         const vapi_route_t *route = APR_ARRAY_IDX(table, i, vapi_route_t *);
 
         result = try_route(route, names, form, q, out, &why);
         note(out, route, result ? result : "matched", why);
+        out->limited |= q->met & VAPI_MET_LIMIT;
         if (result && !out->error && strcmp(result, "error") == 0) {
             out->error = apr_psprintf(q->pool, "%s:%u: VapiRoute %s", route->place.file, route->place.line, route->label);
         }
+        out->index = i;
         if (!result) {
             out->route = route;
-            out->index = i;
             return;
         }
         if (why || !q->reason || !*q->reason) {
             q->reason = out->reason = why ? why : "no-match";    /* what is known better stands */
+        }
+        if (q->barred == VAPI_ON_ERROR_FAIL) {
+            out->failed = SAY_UNREACHABLE;
+            break;
         }
     }
     q->route = q->target = q->destination = NULL;

@@ -12,6 +12,9 @@
 #define REASONS         8
 #define REMEMBERED_MAX  1024
 #define MINUTE          apr_time_from_sec(60)
+#define ERRAND_THREADS  8       /* of a child, beside those of its requests */
+#define WAITING_MAX     1024
+#define DRAIN_TIME      apr_time_from_sec(5)
 
 /* Refusals of one kind since the last line in the log. */
 typedef struct refusals_t {
@@ -21,6 +24,7 @@ typedef struct refusals_t {
 
 struct vapi_shared_t {
     refusals_t refusals[REASONS];
+    _Atomic apr_uint64_t delivered;      /* errands */
     int slots;
     _Atomic apr_uint64_t busy_until[];    /* vapi_clock time; 0: free */
 };
@@ -84,19 +88,36 @@ apr_uint32_t vapi_shared_refused(vapi_shared_t *shared, const char *reason)
     return atomic_exchange(&refusals->count, 0);
 }
 
+void vapi_shared_delivered(vapi_shared_t *shared)
+{
+    atomic_fetch_add(&shared->delivered, 1);
+}
+
+apr_uint64_t vapi_shared_deliveries(const vapi_shared_t *shared)
+{
+    return atomic_load(&shared->delivered);
+}
+
 struct vapi_child_t {
     vapi_http_t *http;
+    vapi_workers_t *sql_workers, *errand_workers;
     apr_thread_mutex_t *lock;     /* guards the rest */
     apr_pool_t *pool;
     apr_hash_t *met;              /* "what assistant" -> itself */
     apr_array_header_t *profiles; /* vapi_http_profile_t *, one for each way to reach servers that the configuration has */
 };
 
-apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pchild)
+apr_status_t vapi_child_create(vapi_child_t **out, int threads, int spooled, apr_pool_t *pchild)
 {
     vapi_child_t *child = apr_pcalloc(pchild, sizeof(*child));
-    apr_status_t rv = vapi_http_create(&child->http, max_idle, pchild);
+    apr_status_t rv = vapi_http_create(&child->http, threads + ERRAND_THREADS, pchild);
 
+    if (rv == APR_SUCCESS) {
+        rv = vapi_workers_create(&child->sql_workers, threads + ERRAND_THREADS, WAITING_MAX, 0, pchild);
+    }
+    if (rv == APR_SUCCESS) {    /* ends before the one that its work waits for */
+        rv = vapi_workers_create(&child->errand_workers, ERRAND_THREADS, WAITING_MAX, spooled ? 0 : DRAIN_TIME, pchild);
+    }
     if (rv == APR_SUCCESS) {
         rv = apr_thread_mutex_create(&child->lock, APR_THREAD_MUTEX_DEFAULT, pchild);
     }
@@ -114,6 +135,16 @@ apr_status_t vapi_child_create(vapi_child_t **out, int max_idle, apr_pool_t *pch
 vapi_http_t *vapi_child_http(vapi_child_t *child)
 {
     return child->http;
+}
+
+vapi_workers_t *vapi_child_sql_workers(vapi_child_t *child)
+{
+    return child->sql_workers;
+}
+
+vapi_workers_t *vapi_child_errand_workers(vapi_child_t *child)
+{
+    return child->errand_workers;
 }
 
 static int same_text(const char *a, const char *b)

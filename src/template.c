@@ -83,10 +83,10 @@ static const char *read_node(node_t **out, const char *key, json_t *value, const
     return NULL;
 }
 
-const char *vapi_template_read(vapi_template_t **out, const char *file, apr_pool_t *p, apr_pool_t *ptemp)
+const char *vapi_template_read(vapi_template_t **out, const char *file, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
 {
     vapi_template_t *t = apr_pcalloc(p, sizeof(*t));
-    reader_t reader = { t, { file, 0 }, p, ptemp };
+    reader_t reader = { t, place, p, ptemp };
     json_error_t where;
     json_t *json = json_load_file(file, JSON_REJECT_DUPLICATES, &where);
     const char *error;
@@ -133,14 +133,14 @@ int vapi_template_reads(const vapi_template_t *t)
     return t->reads;
 }
 
-static json_t *expand(const node_t *node, vapi_question_t *q, const char **why) /* NOLINT(misc-no-recursion) */
+static json_t *expand(const node_t *node, vapi_question_t *q, int plain, const char **why) /* NOLINT(misc-no-recursion) */
 {
     const node_t *child;
     const char *text;
     json_t *out, *value;
 
     if (node->text) {
-        text = vapi_text_expand(node->text, q, node->encoding, why);
+        text = vapi_text_expand(node->text, q, plain ? VAPI_TEXT_DIAL : node->encoding, why);
         return text ? vapi_text_json(text, q->pool) : NULL;
     }
     if (!json_is_object(node->value) && !json_is_array(node->value)) {
@@ -148,7 +148,7 @@ static json_t *expand(const node_t *node, vapi_question_t *q, const char **why) 
     }
     out = json_is_object(node->value) ? json_object() : json_array();
     for (child = node->child; child; child = child->next) {
-        if ((value = expand(child, q, why)) == NULL) {
+        if ((value = expand(child, q, plain, why)) == NULL) {
             json_decref(out);
             return NULL;
         }
@@ -164,5 +164,10 @@ static json_t *expand(const node_t *node, vapi_question_t *q, const char **why) 
 
 json_t *vapi_template_expand(const vapi_template_t *t, vapi_question_t *q, const char **why)
 {
-    return expand(t->root, q, why);
+    return expand(t->root, q, 0, why);
+}
+
+json_t *vapi_template_expand_plain(const vapi_template_t *t, vapi_question_t *q, const char **why)
+{
+    return expand(t->root, q, 1, why);
 }

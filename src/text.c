@@ -286,6 +286,12 @@ static const char *cut_at_word(const char *text, int max, apr_pool_t *p)
     return text;
 }
 
+/* May it not be a part of a path by itself? */
+static int is_no_segment(const char *value)
+{
+    return !*value || strcmp(value, ".") == 0 || strcmp(value, "..") == 0;
+}
+
 static const char *encode(const char *value, vapi_encoding encoding, char before, char after, apr_pool_t *p, const char **why)
 {
     switch (encoding) {
@@ -315,7 +321,7 @@ static char last_char(const char *text, char otherwise)
     return *text ? text[strlen(text) - 1] : otherwise;
 }
 
-const char *vapi_text_expand(const vapi_text_t *t, vapi_question_t *q, vapi_encoding encoding, const char **why)
+static const char *expand(const vapi_text_t *t, vapi_question_t *q, vapi_encoding encoding, int *empty, const char **why)
 {
     apr_array_header_t *pieces = apr_array_make(q->pool, t->parts->nelts + 1, sizeof(const char *));
     const char *piece, *error = NULL;
@@ -335,6 +341,9 @@ const char *vapi_text_expand(const vapi_text_t *t, vapi_question_t *q, vapi_enco
                 *why = "a placeholder could not be evaluated";
                 return NULL;
             }
+            if (empty && is_no_segment(piece)) {
+                *empty = 1;
+            }
             if ((piece = encode(piece, encoding, before, after, q->pool, why)) == NULL) {
                 return NULL;
             }
@@ -347,6 +356,16 @@ const char *vapi_text_expand(const vapi_text_t *t, vapi_question_t *q, vapi_enco
         return cut_at_word(vapi_text_one_line(piece, q->pool), VAPI_SPOKEN_MAX, q->pool);
     }
     return encoding == VAPI_TEXT_LINE ? vapi_text_one_line(piece, q->pool) : piece;
+}
+
+const char *vapi_text_expand(const vapi_text_t *t, vapi_question_t *q, vapi_encoding encoding, const char **why)
+{
+    return expand(t, q, encoding, NULL, why);
+}
+
+const char *vapi_text_expand_path(const vapi_text_t *t, vapi_question_t *q, int *empty, const char **why)
+{
+    return expand(t, q, VAPI_TEXT_URL, empty, why);
 }
 
 json_t *vapi_text_json(const char *text, apr_pool_t *p)

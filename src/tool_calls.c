@@ -3,8 +3,8 @@
  * tool-calls (and the legacy function-call): each tool call is claimed, decided, transferred, settled and answered by
  * itself; one of them at most moves the call.
  *
- * The order is the promise: claim (nobody else works on it) - decide - gate (the call is not moving) - commit (from here on a
- * death counts as "perhaps done") - POST - settle (duplicates get this answer).
+ * The order is the promise: claim (nobody else works on it) - decide - gate (the call is not moving) - required actions - commit (from here
+ * on a death counts as "perhaps done") - POST - spool the other actions - settle (duplicates get this answer).
  */
 #include <apr_strings.h>
 
@@ -18,7 +18,6 @@
 
 APLOG_USE_MODULE(vapi_transfer);
 
-#define SAY_DONE     "The call is being transferred."
 #define SAY_FAILURE  "I'm sorry, I can't transfer the call right now."
 #define SAY_UNKNOWN  "The transfer may be under way."
 
@@ -34,6 +33,7 @@ typedef struct work_t {
     int counted;                       /* as a transfer, before the table is asked: 1 yes, 0 a limit refused it, -1 the store
                                           cannot say */
     int gated, committed;              /* what must be given back or closed in the end */
+    int ready;                         /* gate, place and control URL are had */
     int place;                         /* among the outbound requests, -1: none taken */
     vapi_move_t move;                  /* how the control API is reached, once its URL is known */
     vapi_record_t record;
@@ -113,6 +113,7 @@ static void answer_limited(work_t *w)
 {
     const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(w->d->endpoint));
 
+    w->q.reach = NULL;    /* nothing more is asked, not even for the words of the answer */
     w->record.route = last ? last->label : NULL;
     w->q.route = w->record.route;
     w->q.outcome = w->q.reason = "limited";
@@ -133,15 +134,31 @@ static void answer_moving(work_t *w, apr_interval_time_t left)
                           "second%s.", seconds, seconds == 1 ? "" : "s"));
 }
 
+/* One of VapiLimit's outbound places; 0 with the answer made when all are taken. */
+static int take_place(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
+
+    if (!limits->outbound || w->place >= 0) {
+        return 1;
+    }
+    w->place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline);
+    if (w->place < 0) {
+        answer_limited(w);
+        return 0;
+    }
+    return 1;
+}
+
 /* Everything that must be had before something is sent, each only once for a tool call; 0 with the answer made when it cannot be
  * had. */
 static int may_send(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
-    const vapi_limits_t *limits = vapi_endpoint_limits(d->endpoint);
     apr_interval_time_t settle = vapi_endpoint_settle(d->endpoint);
 
-    if (w->committed) {
+    if (w->ready) {
         return 1;
     }
     if (d->moved) {
@@ -158,15 +175,19 @@ static int may_send(work_t *w)
         end_with(w, "failed", "busy", 1, "The call cannot be transferred right now.");
         return 0;
     }
-    if (limits->outbound && (w->place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
-        answer_limited(w);
-        return 0;
+    w->ready = take_place(w) && find_control_url(w);
+    return w->ready;
+}
+
+/* From here on it counts as perhaps done. */
+static int commit(work_t *w)
+{
+    const vapi_delivery_t *d = w->d;
+
+    if (!w->committed) {
+        w->committed = vapi_once_commit(&d->once, &w->hold, "{\"error\":\"" SAY_UNKNOWN "\"}")
+                       && vapi_gate_commit(&d->once, &w->gate, vapi_endpoint_settle(d->endpoint), d->transfers);
     }
-    if (!find_control_url(w)) {
-        return 0;
-    }
-    w->committed = vapi_once_commit(&d->once, &w->hold, "{\"error\":\"" SAY_UNKNOWN "\"}")
-                   && vapi_gate_commit(&d->once, &w->gate, settle, d->transfers);
     if (!w->committed) {
         end_with(w, "failed", "timeout", 1, "The transfer took too long to prepare. Ask again.");
     }
@@ -193,7 +214,7 @@ static int send_transfer(work_t *w)
     case VAPI_MOVE_ACCEPTED:
         d->moved = 1;
         w->q.outcome = w->decision.dialled.is_handoff ? "handed-off" : "transferred";
-        end_with(w, w->q.outcome, NULL, 0, vapi_delivery_text(w->decision.route->result, SAY_DONE, &w->q));
+        end_with(w, w->q.outcome, NULL, 0, vapi_delivery_text(w->decision.route->result, VAPI_SAY_DONE, &w->q));
         w->record.reason = NULL;
         return 1;
     case VAPI_MOVE_UNKNOWN:
@@ -213,29 +234,57 @@ static int send_transfer(work_t *w)
     return 0;
 }
 
-/* Asks the table, sends, and asks the routes behind where Vapi refuses. */
-static void route_and_send(work_t *w)
+static void answer_no_route(work_t *w)
+{
+    if (!w->answer) {
+        end_with(w, "no-route", w->decision.reason, 1,
+                 w->decision.failed ? w->decision.failed : VAPI_SAY_NO_ROUTE);
+    }
+    w->q.outcome = w->record.outcome;
+}
+
+/* What was decided: 1 the end of it; 0 the routes behind are to be asked, since an action that is required failed, or Vapi refused. */
+static int take_route(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
+    const vapi_route_t *route = w->decision.route;
+
+    if (route->is_none) {
+        if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_ANSWER, &w->q)) {
+            return 0;
+        }
+        w->record.route = route->label;
+        w->record.destination = NULL;
+        w->q.outcome = "answered";
+        end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(route->result, VAPI_SAY_NONE, &w->q));
+        return 1;
+    }
+    w->record.route = route->label;
+    w->record.destination = vapi_destination_name(w->decision.destination);
+    if (!may_send(w)) {
+        return 1;
+    }
+    if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_TRANSFER, &w->q)) {
+        return 0;
+    }
+    return !commit(w) || send_transfer(w);
+}
+
+/* Asks the table, does what it says, and asks the routes behind where that cannot be done. */
+static void route_and_send(work_t *w)
+{
     int from = 0;
 
+    if (vapi_delivery_asks_outside(w->d) && !take_place(w)) {
+        return;
+    }
     for (;;) {
-        vapi_delivery_decide(d, from, VAPI_FORM_CONTROL, &w->q, &w->decision);
+        vapi_delivery_decide(w->d, from, VAPI_FORM_CONTROL, &w->q, &w->decision);
         if (!w->decision.route) {
-            if (!w->answer) {
-                end_with(w, "no-route", w->decision.reason, 1, "No destination is available for this transfer right now.");
-            }
-            w->q.outcome = w->record.outcome;
+            answer_no_route(w);
             return;
         }
-        w->record.route = w->decision.route->label;
-        w->record.destination = w->decision.route->is_none ? NULL : w->decision.route->target;
-        if (w->decision.route->is_none) {
-            w->q.outcome = "answered";
-            end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(w->decision.route->result, VAPI_SAY_NONE, &w->q));
-            return;
-        }
-        if (!may_send(w) || send_transfer(w)) {
+        if (take_route(w)) {
             return;
         }
         from = w->decision.index + 1;
@@ -258,10 +307,11 @@ static int is_answered_early(work_t *w)
         end_with(w, "no-route", "bad-argument", 1, "unknown tool");
         return 1;
     }
-    if ((error = vapi_arguments_check(tool, w->call, d->pool)) != NULL) {
+    if ((error = vapi_arguments_take(tool, d->global->decrypt, &w->call, d->pool)) != NULL) {
         end_with(w, "no-route", "bad-argument", 1, error);
         return 1;
     }
+    w->q.call = w->call;
     w->counted = vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window);
     if (w->counted == 0) {
         answer_limited(w);
@@ -364,9 +414,11 @@ static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, 
         return answer_unclaimed(w, verdict, reply, changed);
     }
     w->record.attempt = w->q.attempt = vapi_once_begin_attempt(&d->once);
+    vapi_delivery_identify(d, "tool-calls", id);
     w->undecided = is_answered_early(w);
     if (!w->undecided) {
         route_and_send(w);
+        vapi_delivery_after(d, &w->q, &w->record);
     }
     settle(w);
     vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
@@ -409,6 +461,7 @@ const char *vapi_tool_calls_answer(vapi_delivery_t *d)
     int i, nameless = 0;
 
     limit_by_tools(d);
+    vapi_delivery_open(d, vapi_delivery_post_time(d));
     if (d->message->type == VAPI_MESSAGE_FUNCTION_CALL && calls->nelts) {
         return answer_one(d, &APR_ARRAY_IDX(calls, 0, vapi_tool_call_t), d->message->timestamp);
     }

@@ -246,7 +246,7 @@ static int refuse_malformed(vapi_delivery_t *d, const char *error)
 
 /* ---- 4 to 7, by the type of the message ---- */
 
-/* Messages that only tell: nothing to do yet but to know them again. */
+/* Messages that only tell: known again when they come twice, and the end of a call has its actions. */
 static const char *note_report(vapi_delivery_t *d)
 {
     vapi_question_t q;
@@ -254,12 +254,18 @@ static const char *note_report(vapi_delivery_t *d)
     vapi_hold_t hold;
     const char *seen = NULL, *id = d->message->type == VAPI_MESSAGE_STATUS_UPDATE ? vapi_message_status(d->message) : "";
     vapi_once_verdict verdict = VAPI_ONCE_ERROR;
-    int changed;
+    int changed, is_report = *d->once.call && d->message->type != VAPI_MESSAGE_OTHER && d->message->type != VAPI_MESSAGE_UNSERVED;
 
+    vapi_delivery_open(d, d->deadline - VAPI_REPLY_RESERVE);
     vapi_delivery_question(d, NULL, &q);
     vapi_delivery_record(d, &q, &record);
-    if (*d->once.call && d->message->type != VAPI_MESSAGE_OTHER && d->message->type != VAPI_MESSAGE_UNSERVED) {
+    vapi_delivery_identify(d, d->message->type_name, id);
+    if (is_report) {
         verdict = vapi_once_claim(&d->once, d->message->type_name, id, 0, &hold, &seen, &changed);
+    }
+    /* better told twice than not at all where the store cannot say; its key is the same */
+    if (is_report && d->message->type == VAPI_MESSAGE_END_OF_CALL && (verdict == VAPI_ONCE_MINE || verdict == VAPI_ONCE_ERROR)) {
+        vapi_delivery_before(d, VAPI_EVENT_END_OF_CALL, &q);
     }
     if (verdict == VAPI_ONCE_MINE) {
         vapi_once_settle(&d->once, &hold, "{}");
@@ -311,7 +317,7 @@ int vapi_webhook(request_rec *r)
     vapi_delivery_t *d = apr_pcalloc(r->pool, sizeof(*d));
     vapi_auth_delivery_t auth;
     vapi_auth got;
-    const char *reason = NULL, *error;
+    const char *reason = NULL, *error, *said;
     int status;
 
     d->r = r;
@@ -348,5 +354,7 @@ int vapi_webhook(request_rec *r)
     if ((error = read_message(d)) != NULL) {                                         /* 3 */
         return refuse_malformed(d, error);
     }
-    return reply(r, HTTP_OK, answer(d));                                             /* 4 to 8 */
+    said = answer(d);                                                                /* 4 to 7 */
+    vapi_delivery_close(d);
+    return reply(r, HTTP_OK, said);                                                  /* 8; then the errands, when r->pool is cleared */
 }

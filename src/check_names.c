@@ -1,0 +1,367 @@
+/* Licensed under the Apache License, Version 2.0; see LICENSE. */
+/* What is named must be there: in expressions and texts, in maps, in actions. And nothing may ask for itself. */
+#include <stddef.h>
+
+#include <apr_strings.h>
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_log.h>
+
+#include "check.h"
+#include "vapi_hours.h"
+
+APLOG_USE_MODULE(vapi_transfer);
+
+static vapi_place_t place_of(const vapi_reference_t *reference)
+{
+    vapi_place_t place = { reference->file, reference->line, NULL, NULL };
+    return place;
+}
+
+/* Where a VapiHours stands: in this host, or in the server that it inherits from. */
+static vapi_place_t place_of_hours(const vapi_check_t *check, const server_rec *s, const char *name)
+{
+    static const vapi_place_t nowhere = { NULL, 0, NULL, NULL };
+    const char *key = apr_pstrcat(check->ptemp, "hours ", name, NULL);
+    const vapi_place_t *place = apr_hash_get(vapi_host_conf(s)->places, key, APR_HASH_KEY_STRING);
+
+    if (!place) {
+        place = apr_hash_get(vapi_host_conf(check->main)->places, key, APR_HASH_KEY_STRING);
+    }
+    return place ? *place : nowhere;
+}
+
+/* ---- names ---- */
+
+static const struct {
+    const char *directive, *word;
+} classes[] = { { "VapiLookup", "lookup" }, { "VapiSet", "var" }, { "VapiHours", "hours" }, { "VapiMap", "map" }, { "VapiSignal", "signal" } };
+
+static void check_reference(vapi_check_t *check, server_rec *s, const vapi_reference_t *reference, apr_hash_t *known)
+{
+    if (!apr_hash_get(known, reference->name, APR_HASH_KEY_STRING)) {
+        vapi_check_report(check, APLOG_ERR, s, place_of(reference),
+                          apr_psprintf(check->ptemp, "%s('%s'): there is no %s '%s'%s", classes[reference->class].word, reference->name,
+                                       classes[reference->class].directive, reference->name,
+                                       vapi_check_nearest(known, reference->name, check->ptemp)));
+    }
+}
+
+static void check_references(vapi_check_t *check, server_rec *s, const apr_array_header_t *references, apr_hash_t *sets)
+{
+    const vapi_names_t *names = &vapi_host_conf(s)->names;
+    apr_hash_t *const known[] = { names->lookups, sets, names->hours, names->maps, names->signals };
+    int i;
+
+    for (i = 0; i < references->nelts; i++) {
+        const vapi_reference_t *reference = &APR_ARRAY_IDX(references, i, vapi_reference_t);
+        check_reference(check, s, reference, known[reference->class]);
+    }
+}
+
+/* A text outside of sections may name a VapiSet of any section that might use it. */
+static apr_hash_t *all_sets(apr_pool_t *p)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    apr_hash_t *sets = apr_hash_make(p);
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const vapi_endpoint_t *e = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
+        if (e->sets) {
+            sets = apr_hash_overlay(p, sets, e->sets);
+        }
+    }
+    return sets;
+}
+
+/* ---- maps of zones ---- */
+
+typedef struct zones_t {
+    vapi_check_t *check;
+    server_rec *host;
+    vapi_hours_t *hours;
+    const vapi_map_t *map;
+    apr_pool_t *pconf;
+} zones_t;
+
+/* Loads the zone that a value names, so that no call has to. */
+static int see_zone(void *baton, const char *value, unsigned int line)
+{
+    zones_t *zones = baton;
+    apr_hash_t *known = vapi_host_conf(zones->host)->names.zones;
+    vapi_zone_t *zone;
+    const char *error;
+
+    if (apr_hash_get(known, value, APR_HASH_KEY_STRING)) {
+        return 0;
+    }
+    if ((error = vapi_zone_load(&zone, value, zones->pconf)) != NULL) {
+        vapi_check_report(zones->check, APLOG_ERR, zones->host,
+                          place_of_hours(zones->check, zones->host, vapi_hours_name(zones->hours)),
+                          apr_psprintf(zones->check->ptemp, "VapiHours %s: VapiMap %s%s: %s", vapi_hours_name(zones->hours),
+                                       vapi_map_name(zones->map),
+                                       line ? apr_psprintf(zones->check->ptemp, ", line %u", line) : ", default=", error));
+        return 1;
+    }
+    apr_hash_set(known, apr_pstrdup(zones->pconf, value), APR_HASH_KEY_STRING, zone);
+    return 0;
+}
+
+static void check_hours(vapi_check_t *check, server_rec *s, vapi_hours_t *hours, apr_pool_t *pconf)
+{
+    const vapi_names_t *names = &vapi_host_conf(s)->names;
+    const char *map = vapi_hours_zone_map(hours);
+    zones_t zones = { check, s, hours, map ? apr_hash_get(names->maps, map, APR_HASH_KEY_STRING) : NULL, pconf };
+
+    if (!map) {
+        return;
+    }
+    if (!zones.map) {
+        vapi_check_report(check, APLOG_ERR, s, place_of_hours(check, s, vapi_hours_name(hours)),
+                          apr_psprintf(check->ptemp, "VapiHours %s: there is no VapiMap '%s'%s", vapi_hours_name(hours), map,
+                                       vapi_check_nearest(names->maps, map, check->ptemp)));
+        return;
+    }
+    vapi_map_values(zones.map, see_zone, &zones, check->ptemp);
+}
+
+void vapi_check_host_names(vapi_check_t *check, server_rec *s, apr_pool_t *pconf)
+{
+    const vapi_host_conf_t *host = vapi_host_conf(s);
+    apr_hash_index_t *hi;
+
+    check_references(check, s, host->references, all_sets(check->ptemp));
+    for (hi = apr_hash_first(check->ptemp, host->names.hours); hi; hi = apr_hash_next(hi)) {
+        check_hours(check, s, apr_hash_this_val(hi), pconf);
+    }
+}
+
+/* ---- maps of destinations ---- */
+
+typedef struct targets_t {
+    vapi_check_t *check;
+    server_rec *host;
+    const vapi_route_t *route;
+} targets_t;
+
+static int see_target(void *baton, const char *value, unsigned int line)
+{
+    const targets_t *targets = baton;
+    apr_pool_t *p = targets->check->ptemp;
+    apr_hash_t *known = vapi_host_conf(targets->host)->names.destinations;
+
+    if (apr_hash_get(known, value, APR_HASH_KEY_STRING)) {
+        return 0;
+    }
+    vapi_check_report(targets->check, APLOG_ERR, targets->host, targets->route->place,
+                      apr_psprintf(p, "VapiRoute %s: VapiMap %s%s: there is no VapiDestination '%s'%s", targets->route->label,
+                                   targets->route->map, line ? apr_psprintf(p, ", line %u", line) : ", default=", value,
+                                   vapi_check_nearest(known, value, p)));
+    return 1;
+}
+
+static void check_mapped_targets(vapi_check_t *check, const vapi_endpoint_t *e)
+{
+    int i;
+
+    for (i = 0; e->routes && i < e->routes->nelts; i++) {
+        targets_t targets = { check, e->server, APR_ARRAY_IDX(e->routes, i, vapi_route_t *) };
+        const vapi_map_t *map = targets.route->map ? apr_hash_get(vapi_host_conf(e->server)->names.maps, targets.route->map,
+                                                                   APR_HASH_KEY_STRING) : NULL;
+        if (map) {
+            vapi_map_values(map, see_target, &targets, check->ptemp);
+        }
+    }
+}
+
+void vapi_check_section_names(vapi_check_t *check, const vapi_endpoint_t *section, const vapi_endpoint_t *e)
+{
+    check_references(check, section->server, section->references, e->sets ? e->sets : apr_hash_make(check->ptemp));
+    check_mapped_targets(check, section);
+}
+
+/* ---- cycles ---- */
+
+/** Who is on the way from the reference that is looked at, by owner: 1 on the way, 2 done. */
+typedef struct walk_t {
+    vapi_check_t *check;
+    apr_array_header_t *references;    /* const vapi_reference_t *, of all hosts and sections, with an owner */
+    apr_hash_t *marks;
+    int found;
+} walk_t;
+
+static const char *owner_named(const vapi_reference_t *reference, apr_pool_t *p)
+{
+    return apr_pstrcat(p, classes[reference->class].word, " ", reference->name, NULL);
+}
+
+/* As deep as sets and lookups of the administrator refer to each other. */
+/* NOLINTNEXTLINE(misc-no-recursion) */
+static void follow(walk_t *walk, const char *owner)
+{
+    static const char on_the_way[] = "1", done[] = "2";
+    int i;
+
+    apr_hash_set(walk->marks, owner, APR_HASH_KEY_STRING, on_the_way);
+    for (i = 0; i < walk->references->nelts && !walk->found; i++) {
+        const vapi_reference_t *reference = APR_ARRAY_IDX(walk->references, i, const vapi_reference_t *);
+        const char *to = owner_named(reference, walk->check->ptemp), *mark;
+
+        if (strcmp(reference->owner, owner) != 0) {
+            continue;
+        }
+        mark = apr_hash_get(walk->marks, to, APR_HASH_KEY_STRING);
+        if (mark == on_the_way) {
+            walk->found = 1;
+            vapi_check_report(walk->check, APLOG_ERR, NULL, place_of(reference),
+                              apr_psprintf(walk->check->ptemp, "%s('%s') is needed to make itself: a cycle",
+                                           classes[reference->class].word, reference->name));
+        }
+        else if (!mark) {
+            follow(walk, to);
+        }
+    }
+    apr_hash_set(walk->marks, owner, APR_HASH_KEY_STRING, done);
+}
+
+static void add_owned(walk_t *walk, const apr_array_header_t *references)
+{
+    int i;
+
+    for (i = 0; i < references->nelts; i++) {
+        const vapi_reference_t *reference = &APR_ARRAY_IDX(references, i, vapi_reference_t);
+        if (reference->owner && (reference->class == VAPI_NAME_LOOKUP || reference->class == VAPI_NAME_SET)) {
+            APR_ARRAY_PUSH(walk->references, const vapi_reference_t *) = reference;
+        }
+    }
+}
+
+void vapi_check_cycles(vapi_check_t *check)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    walk_t walk = { check, apr_array_make(check->ptemp, 8, sizeof(const vapi_reference_t *)), apr_hash_make(check->ptemp), 0 };
+    const server_rec *s;
+    int i;
+
+    for (s = check->main; s; s = s->next) {
+        add_owned(&walk, vapi_host_conf(s)->references);
+    }
+    for (i = 0; i < all->nelts; i++) {
+        add_owned(&walk, APR_ARRAY_IDX(all, i, vapi_endpoint_t *)->references);
+    }
+    for (i = 0; i < walk.references->nelts && !walk.found; i++) {
+        const char *owner = APR_ARRAY_IDX(walk.references, i, const vapi_reference_t *)->owner;
+        if (!apr_hash_get(walk.marks, owner, APR_HASH_KEY_STRING)) {
+            follow(&walk, owner);
+        }
+    }
+}
+
+/* ---- actions ---- */
+
+static int has_label(const apr_array_header_t *routes, const char *label)
+{
+    int i;
+
+    for (i = 0; i < routes->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(routes, i, vapi_route_t *)->label, label) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* In a section with a table of its own, route= must name one of it; outside of sections it may be meant for some table only. */
+static void check_labels(vapi_check_t *check, const vapi_endpoint_t *e, const vapi_action_t *action)
+{
+    const apr_array_header_t *labels = vapi_action_routes(action), *routes = vapi_endpoint_routes(e);
+    apr_hash_t *known = apr_hash_make(check->ptemp);
+    int i;
+
+    for (i = 0; i < routes->nelts; i++) {
+        const char *label = APR_ARRAY_IDX(routes, i, vapi_route_t *)->label;
+        apr_hash_set(known, label, APR_HASH_KEY_STRING, label);
+    }
+    for (i = 0; labels && i < labels->nelts; i++) {
+        const char *label = APR_ARRAY_IDX(labels, i, const char *);
+        if (!has_label(routes, label)) {
+            vapi_check_report(check, APLOG_ERR, e->server, vapi_action_place(action),
+                              apr_psprintf(check->ptemp, "VapiAction %s: route=%s: no route of the table has this label%s",
+                                           vapi_action_name(action), label, vapi_check_nearest(known, label, check->ptemp)));
+        }
+    }
+}
+
+/* May a failure of it leave the caller without any route? */
+static int gates_last(const vapi_endpoint_t *e, const vapi_action_t *action)
+{
+    const apr_array_header_t *routes = vapi_endpoint_routes(e), *labels = vapi_action_routes(action);
+    const vapi_route_t *last = routes->nelts ? APR_ARRAY_IDX(routes, routes->nelts - 1, vapi_route_t *) : NULL;
+    int i;
+
+    if (!last || !vapi_action_is_required(action) || last->is_none != (vapi_action_event(action) == VAPI_EVENT_BEFORE_ANSWER)) {
+        return 0;
+    }
+    for (i = 0; labels && i < labels->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(labels, i, const char *), last->label) == 0) {
+            return 1;
+        }
+    }
+    return !labels;
+}
+
+void vapi_check_actions(vapi_check_t *check, const vapi_endpoint_t *section, const vapi_endpoint_t *e)
+{
+    const char *host = vapi_host_conf(section->server)->id;
+    int i;
+
+    for (i = 0; section->actions && i < section->actions->nelts; i++) {
+        vapi_action_t *action = APR_ARRAY_IDX(section->actions, i, vapi_action_t *);
+        const char *id = apr_pstrcat(section->actions->pool, host, "|", section->section ? section->section : "", "|",
+                                     vapi_action_name(action), NULL);
+
+        while (apr_hash_get(vapi_global()->actions, id, APR_HASH_KEY_STRING)) {
+            id = apr_pstrcat(section->actions->pool, id, "+", NULL);    /* the same section is written twice */
+        }
+        vapi_action_set_id(action, id);
+        apr_hash_set(vapi_global()->actions, id, APR_HASH_KEY_STRING, action);
+        if (section->routes) {
+            check_labels(check, e, action);
+        }
+        if (gates_last(e, action)) {
+            vapi_check_report(check, APLOG_WARNING, e->server, vapi_action_place(action),
+                              apr_psprintf(check->ptemp,
+                                           "VapiAction %s: is required, and gates the table's last route: when it fails, the caller "
+                                           "may be left without any",
+                                           vapi_action_name(action)));
+        }
+    }
+}
+
+void vapi_check_spool(vapi_check_t *check)
+{
+    const vapi_global_t *global = vapi_global();
+    const vapi_action_t *lost = NULL;
+    apr_hash_index_t *hi;
+    const char *error;
+
+    if (global->spool) {
+        if ((error = vapi_spool_check(global->spool, check->ptemp)) != NULL) {
+            vapi_check_report(check, APLOG_ERR, NULL, global->spool_place, apr_psprintf(check->ptemp, "VapiSpool: %s", error));
+        }
+        return;
+    }
+    for (hi = apr_hash_first(check->ptemp, global->actions); hi; hi = apr_hash_next(hi)) {
+        const vapi_action_t *action = apr_hash_this_val(hi);
+        lost = vapi_action_is_required(action) ? lost : action;
+    }
+    if (lost) {
+        vapi_check_report(check, APLOG_WARNING, NULL, vapi_action_place(lost),
+                          apr_psprintf(check->ptemp,
+                                       "VapiAction %s: there is no VapiSpool: actions are tried once, and lost when that fails or "
+                                       "Apache dies",
+                                       vapi_action_name(lost)));
+    }
+}
