@@ -1,46 +1,71 @@
 # Licensed under the Apache License, Version 2.0; see LICENSE.
 #
 # Do the documents say what the module does? Every directive of the command table is in docs/directives.md and conf/vapi-transfer.conf and
-# none that is not there; each example passes `httpd -t`; each note, outcome and reason that the module writes is in docs/log.md.
+# none that is not there, with the context and the keys that it has in the source; each example passes `httpd -t`; each word of expressions
+# is told of; each note, outcome and reason that the module writes is in docs/log.md; what the console answers is in docs/console.md;
+# the configurations of the others pass too, and links lead somewhere.
 use strict;
 use warnings;
 use VapiTest;
 
 my $top = VapiHttpd::top();
 my %source = map { m{([^/]+)$} ? ($1 => slurp($_)) : () } glob("$top/src/*.c $top/mod_vapi_transfer.c");
-my @directives = sort $source{'directives.c'} =~ /^\s+(?:HOST|ENDPOINT)\("(\w+)"/mg;
-cmp_ok(scalar @directives, '>', 20, 'the command table is read');
+my %context = read_table();
+my @directives = sort keys %context;
+cmp_ok(scalar @directives, '>', 30, 'the command table is read');
 
 my %section = read_sections(slurp("$top/docs/directives.md"));
 is_deeply([sort grep { /^Vapi/ } keys %section], \@directives, 'docs/directives.md has each directive of the command table, and no other');
-my %files = map { ($_ => ["Some-secret-of-$_\n", 0600]) } qw(vapi.secret vapi-control.token vapi-api.key relay-ca.pem);
-my %options = (files => { %files, 'vapi-secret' => ["#!/bin/sh\necho some-secret\n", 0700] }, environment => { VAPI_OLD_SECRET => 'another' });
+
+# What the examples refer to, beside the configuration.
+my %files = (
+    (map { ($_ => ["Some-secret-of-$_\n", 0600]) } qw(vapi.secret vapi-control.token vapi-api.key crm.token relay-ca.pem)),
+    'vapi-secret' => ["#!/bin/sh\necho some-secret\n", 0700], 'vapi.key' => [scalar `openssl genrsa 2048 2>/dev/null`, 0600],
+    'holidays.txt' => "12-26  the day after\n", 'region.map' => "+1 east\n+44 west\n", 'zones.map' => "+1 America/New_York\n", 'offices.map' => "+1 front\n+44 billing\n",
+    'call-back.json' => '{"number":"%{VAPI_CALLER}"}', 'front.json' => '{"type":"number","number":"+14155550199"}',
+);
+my %options = (files => \%files, environment => { VAPI_OLD_SECRET => 'another' }, modules => [qw(authz_host dbd watchdog)]);
 
 for my $name (@directives) {
     my $text = $section{$name} // '';
+    like($text, qr/\A\n\w.*\.\n/, "$name: what it is for, in a sentence");
     like($text, qr/^- Syntax: `$name [^`]/m, "$name: its syntax");
     like($text, qr/^- Default: \S/m, "$name: its default");
-    is(context($text), $source{'directives.c'} =~ /ENDPOINT\("$name"/ ? 'server, virtual host, section' : $name eq 'VapiState' ? 'server' : 'server, virtual host', "$name: where it may stand");
+    is(context($text), $context{$name}, "$name: where it may stand");
     my ($example) = $text =~ /^Example:\n\n((?: {4}.*\n)+)/m;
     like($example // '', qr/^\s+$name /m, "$name: an example");
     passes("$name: its example", $example);
     my ($default) = $text =~ /^- Default: `($name [^`]+)`/m;
     passes("$name: its default", "$default\n") if $default;
 }
-passes('the example of an expression', $section{Expressions} =~ /^( {4}VapiRoute .*\n)/m);
+passes("an example of expressions: $_", "    $_\n") for map { /^ {4}(Vapi\w+ .*)$/mg } @section{'Expressions', 'Regular expressions'};
 
-# Each word of section 4 that is a function or variable is told of.
-my @vocabulary = $source{'expression.c'} =~ /^\s+\{ "(\w+)", (?:var|eval)_/mg;
-cmp_ok(scalar @vocabulary, '>', 20, 'the vocabulary of expressions is read');
+# The keys of each directive, where its reader lists them.
+my %keys_in = (
+    VapiCredential => 'credential_make.c', VapiTransferPlan => 'plan.c', VapiDestination => 'destination.c', VapiRoute => 'route.c', VapiHours => 'hours.c',
+    VapiLookup => 'lookup.c', VapiAction => 'action.c',
+);
+for my $name (sort keys %keys_in) {
+    my @keys = map { /\{ "([a-z-]+)", [01] \}/g } $source{ $keys_in{$name} } =~ /vapi_key_rule_t \w+\[\] = \{(.*?)\};/sg;
+    my $text = $section{$name} =~ s/fallback-\*/fallback-message fallback-end-call/r;
+    cmp_ok(scalar @keys, '>', 2, "$name: its keys are read");
+    is(join(' ', grep { $text !~ /(?<![\w-])\Q$_\E(?![\w-])/ && !/^(?:skills|leave)$/ } @keys), '', "$name: each of its keys");
+}
+
+# Each word of Apache's expression language that is ours is told of.
+my @vocabulary = $source{'vocabulary.c'} =~ /^\s+\{ "(\w+)", (?:var|word)_/mg;
+cmp_ok(scalar @vocabulary, '>', 25, 'the vocabulary of expressions is read');
 is(join(' ', grep { $section{Expressions} !~ /\b$_\b/ } @vocabulary), '', 'docs/directives.md has all of it');
+my %vocabulary = map { ($_ => 1) } @vocabulary;
+is(join(' ', grep { defined && !$vocabulary{$_} } $section{Expressions} =~ /%\{(VAPI_\w+)\}|\| `(\w+)\('/g), '', 'and no other');
 
 # ---- docs/log.md
 
 my $log = slurp("$top/docs/log.md");
-my @notes = map { /"(vapi-[a-z-]+)"/g } grep { /note|notes/ } split /\n/, $source{'log.c'} . $source{'webhook.c'};
+my @notes = map { /"(vapi-[a-z-]+)"/g } grep { /note|notes/ } split /\n/, join '', @source{'log.c', 'webhook.c', 'delivery.c'};
 my %seen;
-@notes = grep { !$seen{$_}++ } @notes, qw(vapi-member vapi-lookup-ms);
-cmp_ok(scalar @notes, '>=', 12, 'the notes are read');
+@notes = grep { !$seen{$_}++ } @notes;
+cmp_ok(scalar @notes, '==', 12, 'the notes are read');
 is(join(' ', grep { $log !~ /`$_`/ } @notes), '', 'docs/log.md has every note');
 is(join(' ', grep { !$seen{$_} } $log =~ /^\| `(vapi-[a-z-]+)`/mg), '', 'and no other');
 my @outcomes = qw(transferred handed-off answered no-route refused failed unknown limited duplicate ignored unauthorized malformed);
@@ -53,11 +78,14 @@ my @emitted;
 for my $file (qw(tool_calls.c requests.c webhook.c)) {
     push @emitted, $source{$file} =~ /end_with\([^;]*?, "([a-z-]+)", (?:"([a-z-]+)"|\w)/g, $source{$file} =~ /(?:outcome|reason) = "([a-z-]+)"/g;
 }
-push @emitted, $source{'transfer.c'} =~ /ended\(\w+, "([a-z-]+)"/g, $source{'transfer.c'} =~ /timed_out \? "([a-z-]+)"/g, $source{'destination.c'} =~ /return "([a-z-]+)";/g,
-    $source{'route.c'} =~ /(?:reason|why) = "([a-z-]+)"/g, $source{'credential.c'} =~ /"((?:signature|timestamp|secret)-[a-z]+)"/g;
+my ($met) = $source{'route.c'} =~ /^static const char \*met\(.*?\n\{\n(.*?)^\}/ms;
+my ($dial) = $source{'route.c'} =~ /^static const char \*dial\(.*?\n\{\n(.*?)^\}/ms;
+push @emitted, $source{'transfer.c'} =~ /ended\(\w+, "([a-z-]+)"/g, $source{'transfer.c'} =~ /timed_out \? "([a-z-]+)"/g, "$source{'destination.c'}$source{'dialling.c'}" =~ /return "([a-z]+-[a-z-]+)";/g,
+    $source{'route.c'} =~ /(?:reason|why) = (?:\w+ \? \w+ : )?"([a-z-]+)"/g, "$met$dial" =~ /"([a-z-]+)"/g, $source{'errand.c'} =~ /reason = "([a-z-]+)"/g,
+    $source{'credential.c'} =~ /"((?:signature|timestamp|secret)-[a-z]+)"/g;
 %seen = ();
 @emitted = grep { defined && !$seen{$_}++ } @emitted;
-cmp_ok(scalar @emitted, '>=', 20, 'what the module says is read');
+cmp_ok(scalar @emitted, '>=', 24, 'what the module says is read');
 is(join(' ', grep { !$known{$_} } @emitted), '', 'it says no other word');
 
 # ---- conf/vapi-transfer.conf
@@ -69,13 +97,61 @@ is(join(' ', grep { !$in_conf{$_} } @directives), '', 'conf/vapi-transfer.conf h
 $active =~ s/^(\s*)#(Vapi|<)/$1$2/mg;
 passes('all of conf/vapi-transfer.conf, with what is commented out', $active);
 
+# ---- docs/console.md
+
+my $console = slurp("$top/docs/console.md");
+my ($answer) = $source{'explain.c'} =~ /^static const char \*answer\(.*?\n\{\n(.*?)^\}/ms;
+my ($status) = $source{'console.c'} =~ /^static int show_status\(.*?\n\{\n(.*?)^\}/ms;
+my ($verbs) = $source{'console.c'} =~ /verbs\[\] = \{(.*?)\};/s;
+my %of_console = (
+    'verb' => [map { /"([a-z]+)", M_/g } $verbs], 'parameter' => [$source{'explain.c'} =~ /strcmp\(name, "(\w+)"\)/g],
+    'member of an explanation' => [$answer =~ /set_new\(all, "(\w+)"/g], 'member of the status' => ['version', 'uptime', $status =~ /set_new\(status, "(\w+)"/g],
+);
+for my $what (sort keys %of_console) {
+    cmp_ok(scalar @{ $of_console{$what} }, '>', 1, "each $what is read");
+    is(join(' ', grep { $console !~ /`$_[`=]|"$_"|\.\.\.\/$_\b/ } @{ $of_console{$what} }), '', "docs/console.md has each $what");
+}
+
+# ---- configurations in other documents
+
+for my $file (qw(README.md docs/console.md docs/lookups-and-actions.md)) {
+    my @blocks = grep { m{</Location>|^ {4}DBDriver }m } slurp("$top/$file") =~ /((?:^ {4}.*\n|^\n(?= {4}))+)/mg;
+    cmp_ok(scalar @blocks, '>', 0, "$file: its configurations are read");
+    for my $block (@blocks) {
+        s/^ +LoadModule.*\n//mg, s/^ +\.\.\.$/SetHandler vapi-transfer\nVapiAuthenticate none/mg for $block;
+        passes("$file: " . ($block =~ /(\S.*)/)[0], $block);
+    }
+}
+
 # ---- links between documents
 
-for my $file ("$top/docs/directives.md", "$top/docs/log.md") {
-    my @broken = grep { !-e "$top/docs/$_" } map { s/#.*//r } grep { !/^(?:https?:|#)/ } slurp($file) =~ /\]\(([^)]+)\)/g;
-    is("@broken", '', "links of $file");
+for my $file (glob("$top/docs/*.md $top/README.md")) {
+    my $in = $file =~ s{/[^/]+\z}{}r;
+    my @links = slurp($file) =~ /\]\(([^)]+)\)/g;
+    is(join(' ', grep { !/^https?:/ && !leads_somewhere($in, $file, $_) } @links), '', 'links of ' . $file =~ s{.*/}{}r);
 }
 done_testing;
+
+# A file that is there, and in it the heading that the link names.
+sub leads_somewhere {
+    my ($in, $file, $link) = @_;
+    my ($to, $heading) = split /#/, $link;
+    $to = length $to ? "$in/$to" : $file;
+    return -e $to && (!defined $heading || grep { $_ eq $heading } map { s/[^\w -]//gr =~ tr/ /-/r } map { lc } slurp($to) =~ /^#+ (.+)$/mg);
+}
+
+# What the command table and the readers of directives say of where each may stand: { directive => context }
+sub read_table {
+    my $all = join '', map { $source{$_} } grep { /^directives/ } sort keys %source;
+    my %reader = $source{'directives.c'} =~ /^static const form_t (\w+) = \{ (\w+),/mg;
+    my @table = $source{'directives.c'} =~ /^\s+(HOST|ENDPOINT)\("(\w+)", (\w+)/mg;
+    my %found;
+    while (my ($kind, $name, $form) = splice @table, 0, 3) {
+        my ($body) = $all =~ /^const char \*$reader{$form}\(.*?\n\{\n(.*?)^\}/ms or die "$name: no reader";
+        $found{$name} = $kind eq 'HOST' ? ($body =~ /GLOBAL_ONLY/ ? 'server' : 'server, virtual host') : $body =~ /!cmd->path/ ? 'section' : 'server, virtual host, section';
+    }
+    return %found;
+}
 
 # { heading => text }
 sub read_sections {
@@ -90,11 +166,13 @@ sub context { my ($text) = @_; return $text =~ /^- Context: (.*)$/m ? $1 : '' }
 sub passes {
     my ($name, $lines) = @_;
     my $conf = $lines // '';
-    $conf =~ s{(?<=file:|File )/etc/[\w/]+/([\w.-]+)}{\@DIR\@/$1}g;
-    $conf =~ s{/usr/local/bin/}{\@DIR\@/}g;
+    $conf =~ s{/(?:etc|var|usr/local/bin)/(?:[\w.-]+/)*([\w.-]+)}{\@DIR\@/$1}g;
     my @lines = split /^/m, $conf =~ s/^ {4}//mgr;
     my $has_section = grep { /^\s*</ } @lines;
     unshift @lines, map { my $d = $_; (grep { /^\s*VapiDestination\s+$d / } @lines) ? () : "VapiDestination $d +14155550199\n" } qw(front billing oncall triage);
-    my ($code, undef, $said) = configtest($has_section ? join('', @lines) : endpoint_conf(undef, @lines), %options);
-    is("exit $code", 'exit 0', $name) or diag($said, @lines);
+    my @inside = $has_section ? () : grep { /^\s*Vapi(?:Set|Action) / } @lines;
+    @lines = grep { my $line = $_; !grep { $_ eq $line } @inside } @lines;
+    my $whole = $has_section ? join('', @lines) : endpoint_conf(undef, @lines) =~ s{(?=</Location>)}{join '', @inside}er;
+    my ($code, undef, $said) = configtest($whole, %options);
+    is("exit $code", 'exit 0', $name) or diag($said, $whole);
 }
