@@ -25,6 +25,19 @@ void vapi_check_report(vapi_check_t *check, int level, server_rec *s, vapi_place
     }
 }
 
+/* The configuration is read twice before the first start is over. */
+static int is_restart(void)
+{
+    return ap_state_query(AP_SQ_CONFIG_GEN) > 1;
+}
+
+void vapi_check_report_data(vapi_check_t *check, server_rec *s, vapi_place_t place, const char *text)
+{
+    vapi_check_report(check, APLOG_ERR, s, place,
+                      is_restart() ? apr_pstrcat(check->ptemp, text, "; no call gets this value until the file is mended", NULL) : text);
+    check->errors -= is_restart();
+}
+
 const char *vapi_check_nearest(apr_hash_t *known, const char *name, apr_pool_t *p)
 {
     const char **names = apr_pcalloc(p, (apr_hash_count(known) + 1) * sizeof(*names)), *nearest;

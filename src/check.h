@@ -20,6 +20,12 @@ typedef struct vapi_check_t {
 /** Says it, with file and line; APLOG_ERR and worse fail the check. `s` NULL: the main server. */
 void vapi_check_report(vapi_check_t *check, int level, server_rec *s, vapi_place_t place, const char *text);
 
+/**
+ * Says what is wrong with data of the administrator's, which may change from one restart to the next by other hands than the configuration.
+ * An error at a first start and for -t; a running server goes on without that one value.
+ */
+void vapi_check_report_data(vapi_check_t *check, server_rec *s, vapi_place_t place, const char *text);
+
 /** "; did you mean 'x'?" for a name that is not there, or "". */
 const char *vapi_check_nearest(apr_hash_t *known, const char *name, apr_pool_t *p);
 

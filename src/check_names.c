@@ -98,7 +98,7 @@ static int see_zone(void *baton, const char *value, unsigned int line)
         return 0;
     }
     if ((error = vapi_zone_load(&zone, value, zones->pconf)) != NULL) {
-        vapi_check_report(zones->check, APLOG_ERR, zones->host,
+        vapi_check_report_data(zones->check, zones->host,
                           place_of_hours(zones->check, zones->host, vapi_hours_name(zones->hours)),
                           apr_psprintf(zones->check->ptemp, "VapiHours %s: VapiMap %s%s: %s", vapi_hours_name(zones->hours),
                                        vapi_map_name(zones->map),
@@ -155,30 +155,72 @@ static int see_target(void *baton, const char *value, unsigned int line)
     if (apr_hash_get(known, value, APR_HASH_KEY_STRING)) {
         return 0;
     }
-    vapi_check_report(targets->check, APLOG_ERR, targets->host, targets->route->place,
+    vapi_check_report_data(targets->check, targets->host, targets->route->place,
                       apr_psprintf(p, "VapiRoute %s: VapiMap %s%s: there is no VapiDestination '%s'%s", targets->route->label,
                                    targets->route->map, line ? apr_psprintf(p, ", line %u", line) : ", default=", value,
                                    vapi_check_nearest(known, value, p)));
     return 1;
 }
 
+static const vapi_map_t *map_of(const server_rec *s, const vapi_route_t *route)
+{
+    return apr_hash_get(vapi_host_conf(s)->names.maps, route->map, APR_HASH_KEY_STRING);
+}
+
+/* A section of the server is one of each virtual host, too, which may have another map under that name. */
 static void check_mapped_targets(vapi_check_t *check, const vapi_endpoint_t *e)
 {
+    const vapi_map_t *map;
+    server_rec *s;
     int i;
 
     for (i = 0; e->routes && i < e->routes->nelts; i++) {
         targets_t targets = { check, e->server, APR_ARRAY_IDX(e->routes, i, vapi_route_t *) };
-        const vapi_map_t *map = targets.route->map ? apr_hash_get(vapi_host_conf(e->server)->names.maps, targets.route->map,
-                                                                   APR_HASH_KEY_STRING) : NULL;
-        if (map) {
-            vapi_map_values(map, see_target, &targets, check->ptemp);
+
+        if (!targets.route->map) {
+            continue;
+        }
+        for (s = e->server; s; s = e->server == check->main ? s->next : NULL) {
+            map = map_of(s, targets.route);
+            if (map && (s == e->server || map != map_of(e->server, targets.route))) {
+                targets.host = s;
+                vapi_map_values(map, see_target, &targets, check->ptemp);
+            }
         }
     }
 }
 
+/* Might the outer section too apply to what the inner one serves? Two paths can tell; a pattern counts as yes. Like httpd, a prefix ends
+ * where a segment of the path does. */
+static int may_cover(const char *outer, const char *inner)
+{
+    static const char of_patterns[] = "*?[^$(|";
+    apr_size_t len = strlen(outer);
+
+    return strpbrk(outer, of_patterns) || strpbrk(inner, of_patterns)
+           || (strncmp(outer, inner, len) == 0 && (!len || outer[len - 1] == '/' || !inner[len] || inner[len] == '/'));
+}
+
+/* Its own, its server's, and those of sections around it, with which httpd merges it at a request. */
+static apr_hash_t *sets_within_reach(const vapi_check_t *check, const vapi_endpoint_t *section, const vapi_endpoint_t *e)
+{
+    const apr_array_header_t *all = vapi_global()->endpoints;
+    apr_hash_t *sets = e->sets ? e->sets : apr_hash_make(check->ptemp);
+    int i;
+
+    for (i = 0; section->section && i < all->nelts; i++) {
+        const vapi_endpoint_t *other = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
+        if (other->sets && other->section && (other->server == section->server || other->server == check->main)
+            && may_cover(other->section, section->section)) {
+            sets = apr_hash_overlay(check->ptemp, sets, other->sets);
+        }
+    }
+    return sets;
+}
+
 void vapi_check_section_names(vapi_check_t *check, const vapi_endpoint_t *section, const vapi_endpoint_t *e)
 {
-    check_references(check, section->server, section->references, e->sets ? e->sets : apr_hash_make(check->ptemp));
+    check_references(check, section->server, section->references, sets_within_reach(check, section, e));
     check_mapped_targets(check, section);
 }
 
@@ -330,6 +372,9 @@ void vapi_check_actions(vapi_check_t *check, const vapi_endpoint_t *section, con
         if (section->routes) {
             check_labels(check, e, action);
         }
+    }
+    for (i = 0; section->routes && e->actions && i < e->actions->nelts; i++) {
+        const vapi_action_t *action = APR_ARRAY_IDX(e->actions, i, vapi_action_t *);
         if (gates_last(e, action)) {
             vapi_check_report(check, APLOG_WARNING, e->server, vapi_action_place(action),
                               apr_psprintf(check->ptemp,
@@ -350,6 +395,9 @@ void vapi_check_spool(vapi_check_t *check)
     if (global->spool) {
         if ((error = vapi_spool_check(global->spool, check->ptemp)) != NULL) {
             vapi_check_report(check, APLOG_ERR, NULL, global->spool_place, apr_psprintf(check->ptemp, "VapiSpool: %s", error));
+        }
+        if (!ap_find_linked_module("mod_watchdog.c")) {
+            vapi_check_report(check, APLOG_ERR, NULL, global->spool_place, "VapiSpool: needs mod_watchdog: load it");
         }
         return;
     }

@@ -26,6 +26,9 @@ static const char *allowed_at_run_time(const vapi_destination_t *d, const char *
     if (((vapi_text_reads(text) | q->read) & VAPI_READS_WORDS) && !d->from_caller) {
         return "not-allowed";
     }
+    if (d->kind == VAPI_TARGET_JSON && sip != (d->json_kind == VAPI_TARGET_SIP)) {
+        return "not-allowed";    /* a file says which of them stands there */
+    }
     if (sip ? vapi_dial_check_sip(dialled) != NULL || strcasestr(dialled, ";maddr") != NULL
             : (d->e164 ? !vapi_dial_is_e164(dialled) : !vapi_dial_is_loose(dialled))) {
         return "not-allowed";

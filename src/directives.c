@@ -181,7 +181,8 @@ const command_rec vapi_directives[] = {
              "NAME string|number|integer|boolean|phone [required] [\"DESCRIPTION\"] [enum=a,b,c]: an argument of the VapiTool "
              "before it"),
     ENDPOINT("VapiRoute", route_form,
-             "TARGET [EXPR] [plan=PLAN] [say=T] [result=T] [name=LABEL]: the first that is true and available is taken"),
+             "TARGET (a destination, map:NAME[:T] or none) [EXPR] [plan=PLAN] [say=T] [result=T] [name=LABEL]: the first that is true and "
+             "available is taken"),
     ENDPOINT("VapiLimit", limit_form, "[call=10] [caller=N/SECONDS] [outbound=N]: how many transfers"),
     ENDPOINT("VapiControlHosts", control_hosts_form,
              "[http://]HOST[:PORT|:*] ...: where control URLs may point; *.vapi.ai unless given"),

@@ -130,6 +130,20 @@ const char *vapi_read_state(cmd_parms *cmd, void *conf, const vapi_words_t *word
 
 /* ---- what expressions can name ---- */
 
+/* Several lines may name one file. */
+static void note_stale(const char *file)
+{
+    apr_array_header_t *stale = vapi_global()->stale;
+    int i;
+
+    for (i = 0; i < stale->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(stale, i, const char *), file) == 0) {
+            return;
+        }
+    }
+    APR_ARRAY_PUSH(stale, const char *) = file;
+}
+
 /* A file of the configuration, or its last good content: then the start says so, and goes on. */
 static const char *read_kept_file(cmd_parms *cmd, const char *written, vapi_lastgood_check_fn check, vapi_lastgood_t *out)
 {
@@ -143,7 +157,7 @@ static const char *read_kept_file(cmd_parms *cmd, const char *written, vapi_last
     }
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, cmd->server, "vapi: %s:%d: %s: %s; its last good content stays in use",
                  cmd->directive->filename, cmd->directive->line_num, cmd->cmd->name, out->why);
-    APR_ARRAY_PUSH(vapi_global()->stale, const char *) = file;
+    note_stale(file);
     return NULL;
 }
 

@@ -159,7 +159,8 @@ static void dump_actions(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *
     int i;
 
     for (i = 0; e->actions && i < e->actions->nelts; i++) {
-        apr_file_printf(out, "    VapiAction %s\n", vapi_action_describe(APR_ARRAY_IDX(e->actions, i, vapi_action_t *), p));
+        const vapi_action_t *action = APR_ARRAY_IDX(e->actions, i, vapi_action_t *);
+        apr_file_printf(out, "    VapiAction %s%s\n", vapi_action_name(action), vapi_action_describe(action, p));
     }
 }
 

@@ -20,7 +20,7 @@
 extern module AP_MODULE_DECLARE_DATA vapi_transfer_module __attribute__((visibility("default")));
 APLOG_USE_MODULE(vapi_transfer);
 
-#define REGEX_LIMIT "(*LIMIT_MATCH=10000)"
+#define REGEX_LIMIT "(*LIMIT_MATCH=3000)"
 
 struct vapi_expression_t {
     ap_expr_info_t info;
@@ -80,20 +80,72 @@ static const char *regex_end(const char *regex)
     return regex;
 }
 
-/* A caller may say what makes a pattern search for minutes: each gets a limit, unless it begins with settings of its own. */
+static int ends_with(const char *from, const char **end, const char *word)
+{
+    apr_size_t len = strlen(word);
+
+    while (*end > from && apr_isspace((*end)[-1])) {
+        (*end)--;
+    }
+    if ((apr_size_t)(*end - from) < len || strncasecmp(*end - len, word, len) != 0) {
+        return 0;
+    }
+    *end -= len;
+    return 1;
+}
+
+/* Does the quoted string at `at` stand in said(...)? */
+static int is_said(const char *written, const char *at)
+{
+    return ends_with(written, &at, "(") && ends_with(written, &at, "said")
+           && (at == written || (!apr_isalnum(at[-1]) && at[-1] != '_'));
+}
+
+/* A quoted string whose backslashes come through ap_expr, which takes \b for a control character and \d for a d. An escaped quote
+ * is still one. */
+static const char *keep_backslashes(const char *quoted, apr_size_t len, apr_pool_t *p)
+{
+    char *out = apr_palloc(p, 2 * len + 1), *to = out;
+    const char *at = quoted, *end = quoted + len;
+
+    while (at < end) {
+        if (*at == '\\') {
+            if (at[1] != *quoted) {
+                *to++ = '\\';
+            }
+            *to++ = *at++;
+            if (*at == '\\') {
+                *to++ = '\\';
+            }
+        }
+        *to++ = *at++;
+    }
+    *to = '\0';
+    return out;
+}
+
+/* A caller may say what makes a pattern search for minutes: each gets a limit, unless it brings one of its own. The
+ * pattern of said() has one of its own, and is given to it as it is written. */
 static const char *limit_regexes(const char *written, apr_pool_t *p)
 {
     const char *at = written, *from = written, *regex, *limited = "";
+    apr_size_t len;
 
     while (*at) {
         if (*at == '\'' || *at == '"') {
-            at += quoted_length(at);
+            len = quoted_length(at);
+            if (len > 1 && is_said(written, at)) {
+                limited = apr_pstrcat(p, limited, apr_pstrmemdup(p, from, (apr_size_t)(at - from)),
+                                      keep_backslashes(at, len, p), NULL);
+                from = at + len;
+            }
+            at += len;
         }
         else if ((regex = regex_at(at)) == NULL) {
             at++;
         }
         else {
-            if (strncmp(regex, "(*", 2) != 0) {
+            if (strncmp(regex, "(*LIMIT_MATCH", 13) != 0) {
                 limited = apr_pstrcat(p, limited, apr_pstrmemdup(p, from, (apr_size_t)(regex - from)), REGEX_LIMIT, NULL);
                 from = regex;
             }
@@ -112,6 +164,9 @@ const char *vapi_expression_parse(vapi_expression_t **out, const char *written, 
     apr_pool_t *scratch;
     const char *error;
 
+    if (string && strpbrk(written, "'\"")) {
+        return "a quote may not stand in a %{...}";    /* httpd's scanner would end the process, without a word where */
+    }
     apr_pool_create(&scratch, ptemp);
     apr_pool_userdata_setn(&reading, reading_key, NULL, scratch);
     e->written = apr_pstrdup(p, written);
@@ -121,7 +176,8 @@ const char *vapi_expression_parse(vapi_expression_t **out, const char *written, 
     e->info.module_index = APLOG_MODULE_INDEX;
     error = ap_expr_parse(p, scratch, &e->info, string ? e->written : limit_regexes(written, p), lookup);
     if (error) {
-        error = apr_pstrdup(p, error);
+        error = apr_pstrcat(p, error, strstr(error, "unexpected $end") ? " (a condition compares, such as -n said('...'))" : "",
+                            NULL);
     }
     e->reads = reading.reads;
     apr_pool_destroy(scratch);

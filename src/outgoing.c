@@ -16,6 +16,7 @@
 #include "vapi_shared.h"
 
 #define CONNECT_TIMEOUT apr_time_from_sec(2)
+#define LOCK_PAUSE      apr_time_from_msec(1)    /* between two tries to lock a file */
 
 vapi_out_kind vapi_outgoing_kind(const vapi_outgoing_t *o)
 {
@@ -451,13 +452,44 @@ apr_status_t vapi_outgoing_open(vapi_outgoing_t *o, apr_pool_t *pconf)
     return APR_SUCCESS;
 }
 
-/* Other processes write to it too. What cannot be locked is written without. */
-static void lock_range(const outgoing_file_t *file, short type)
+static int lock_range(const outgoing_file_t *file, short type)
 {
     struct flock range = { .l_type = type, .l_whence = SEEK_SET };
+    int rc;
 
-    while (fcntl(file->fd, F_SETLKW, &range) != 0 && errno == EINTR) {
+    while ((rc = fcntl(file->fd, F_SETLK, &range)) != 0 && errno == EINTR) {
     }
+    return rc;
+}
+
+/* Between the threads of this child, and the processes that write to the file too. What cannot be locked at all is written without. */
+static int try_lock(const outgoing_file_t *file)
+{
+    if (apr_thread_mutex_trylock(file->lock) != APR_SUCCESS) {
+        return 0;
+    }
+    if (lock_range(file, F_WRLCK) != 0 && (errno == EAGAIN || errno == EACCES)) {
+        apr_thread_mutex_unlock(file->lock);
+        return 0;
+    }
+    return 1;
+}
+
+/* Anybody may hold the file, for as long as he likes: nobody waits for that beyond his own time. */
+static int lock_file(const outgoing_file_t *file, apr_time_t deadline)
+{
+    int locked;
+
+    while (!(locked = try_lock(file)) && vapi_clock_left(deadline) > 0) {
+        apr_sleep(LOCK_PAUSE);
+    }
+    return locked;
+}
+
+static void unlock_file(const outgoing_file_t *file)
+{
+    lock_range(file, F_UNLCK);
+    apr_thread_mutex_unlock(file->lock);
 }
 
 /* Has the last line no end? A full disk may have cut it, under us or another process. */
@@ -485,28 +517,28 @@ static int write_line(outgoing_file_t *file, const char *line, apr_size_t len)
     return n > 0 && (apr_size_t)n == len - from;
 }
 
-static const char *append(outgoing_file_t *file, const vapi_filled_t *filled, int sync, apr_pool_t *p)
+static const char *append(outgoing_file_t *file, const vapi_filled_t *filled, int sync, apr_time_t deadline, apr_pool_t *p)
 {
     const char *body = filled->body ? filled->body : "";
     const char *line = apr_pstrcat(p, "\n", body, "\n", NULL);
     apr_size_t len = strlen(line);
     int whole;
 
-    apr_thread_mutex_lock(file->lock);
-    lock_range(file, F_WRLCK);
+    if (!lock_file(file, deadline)) {
+        return "another process has locked the file";
+    }
     whole = write_line(file, line, len) || (is_torn(file) && write_line(file, line, len));
-    lock_range(file, F_UNLCK);
-    apr_thread_mutex_unlock(file->lock);
+    unlock_file(file);
     if (!whole) {
         return "the file could not be written";
     }
     return sync && file->is_regular && fdatasync(file->fd) != 0 ? "the file could not be brought to the disk" : NULL;
 }
 
-static void send_file(const vapi_outgoing_t *o, const vapi_filled_t *filled, const vapi_sender_t *sender, vapi_sent_t *sent,
-                      apr_pool_t *p)
+static void send_file(const vapi_outgoing_t *o, const vapi_filled_t *filled, const vapi_sender_t *sender, apr_time_t deadline,
+                      vapi_sent_t *sent, apr_pool_t *p)
 {
-    sent->what = o->file->fd < 0 ? "the file is not open" : append(o->file, filled, sender->sync, p);
+    sent->what = o->file->fd < 0 ? "the file is not open" : append(o->file, filled, sender->sync, deadline, p);
     sent->end = sent->what ? VAPI_SENT_FAILED : VAPI_SENT_DONE;
 }
 
@@ -525,7 +557,7 @@ void vapi_outgoing_send(const vapi_outgoing_t *o, const vapi_filled_t *filled, c
         send_sql(o, filled, sender, deadline, sent, p);
     }
     else {
-        send_file(o, filled, sender, sent, p);
+        send_file(o, filled, sender, deadline, sent, p);
     }
     sent->took = vapi_clock_now() - began;
 }

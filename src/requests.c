@@ -36,14 +36,17 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
 {
     apr_interval_time_t left;
 
-    record->route = decision->route->label;
     if (decision->route->is_none) {
         if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
             return NULL;
         }
+        record->route = decision->route->label;
+        record->destination = NULL;
         q->outcome = "answered";
         return end_with(record, q, "answered", decision->reason, vapi_delivery_text(decision->route->result, VAPI_SAY_NONE, q));
     }
+    record->route = decision->route->label;
+    record->destination = vapi_destination_name(decision->destination);
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
     }
@@ -51,7 +54,6 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
         return NULL;
     }
     *given = 1;
-    record->destination = vapi_destination_name(decision->destination);
     record->dialled = decision->dialled.dialled;
     vapi_delivery_warn_of_target(d, decision);
     end_with(record, q, "answered", NULL, NULL);
@@ -68,7 +70,6 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
     while (!reply) {
         vapi_delivery_decide(d, from, form, q, &decision);
         if (!decision.route) {
-            record->route = NULL;
             return end_with(record, q, "no-route", decision.reason, decision.failed ? decision.failed : VAPI_SAY_NONE);
         }
         reply = take_route(d, &decision, q, record, given);

@@ -104,6 +104,19 @@ static int has_label(const apr_array_header_t *table, const char *label)
     return 0;
 }
 
+/* How many labels are the target, or made of it. */
+static int labels_of(const apr_array_header_t *table, const char *target)
+{
+    apr_size_t len = strlen(target);
+    int i, n = 0;
+
+    for (i = 0; i < table->nelts; i++) {
+        const char *label = APR_ARRAY_IDX(table, i, vapi_route_t *)->label;
+        n += strncmp(label, target, len) == 0 && (label[len] == '\0' || label[len] == '#');
+    }
+    return n;
+}
+
 const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_pool_t *p)
 {
     int number;
@@ -113,7 +126,7 @@ const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_p
     }
     if (!route->label) {
         route->label = route->target;
-        for (number = 2; has_label(table, route->label); number++) {
+        for (number = labels_of(table, route->target) + 1; has_label(table, route->label); number++) {
             route->label = apr_psprintf(p, "%s#%d", route->target, number);
         }
     }

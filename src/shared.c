@@ -14,6 +14,8 @@
 #define MINUTE          apr_time_from_sec(60)
 #define ERRAND_THREADS  8       /* of a child, beside those of its requests */
 #define WAITING_MAX     1024
+#define SPOOLED_MAX     32      /* each that waits holds its file open, and others do it later: a server that is down must not cost the
+                                   child its descriptors */
 #define DRAIN_TIME      apr_time_from_sec(5)
 
 /* Refusals of one kind since the last line in the log. */
@@ -116,7 +118,8 @@ apr_status_t vapi_child_create(vapi_child_t **out, int threads, int spooled, apr
         rv = vapi_workers_create(&child->sql_workers, threads + ERRAND_THREADS, WAITING_MAX, 0, pchild);
     }
     if (rv == APR_SUCCESS) {    /* ends before the one that its work waits for */
-        rv = vapi_workers_create(&child->errand_workers, ERRAND_THREADS, WAITING_MAX, spooled ? 0 : DRAIN_TIME, pchild);
+        rv = vapi_workers_create(&child->errand_workers, ERRAND_THREADS, spooled ? SPOOLED_MAX : WAITING_MAX, spooled ? 0 : DRAIN_TIME,
+                                 pchild);
     }
     if (rv == APR_SUCCESS) {
         rv = apr_thread_mutex_create(&child->lock, APR_THREAD_MUTEX_DEFAULT, pchild);

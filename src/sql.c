@@ -336,6 +336,12 @@ static const char *revive(const run_t *run)
     return prepare_again(run) ? NULL : refused;
 }
 
+/* SQLite's driver says "not an error" where it did not run a statement, but found that the run before had failed. */
+static int is_outdated(const run_t *run, const char *error)
+{
+    return strcmp(error, "database schema has changed") == 0 || (run->sql->only_reads && strcmp(error, "not an error") == 0);
+}
+
 /*
  * After a failure. SQLite loses no connections, but its statements when another process changes a table; its driver keeps each
  * that was ever prepared, so that only this makes another.
@@ -349,7 +355,7 @@ static const char *mend(const run_t *run, int rv)
         if (error && strcmp(error, "database is locked") == 0) {
             return "another has locked the database";
         }
-        return error && strcmp(error, "database schema has changed") == 0 && prepare_again(run) ? NULL : refused;
+        return error && is_outdated(run, error) && prepare_again(run) ? NULL : refused;
     }
     if (is_alive(run)) {
         return prepare_again(run) ? NULL : refused;

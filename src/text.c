@@ -212,6 +212,11 @@ static const char *neutral(const char *value, char before, char after, apr_pool_
     return out;
 }
 
+/* What does not stand for itself in XML. */
+#define XML_CONTROL \
+    "\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"
+#define XML_SPECIAL "&<>\"'" XML_CONTROL
+
 static const char *xml_entity(char c)
 {
     switch (c) {
@@ -223,8 +228,10 @@ static const char *xml_entity(char c)
         return "&gt;";
     case '"':
         return "&quot;";
-    default:
+    case '\'':
         return "&#39;";
+    default:
+        return "";    /* a control character, which may not stand in XML at all */
     }
 }
 
@@ -235,7 +242,7 @@ static const char *as_xml(const char *value, apr_pool_t *p)
     apr_size_t run;
 
     for (at = value; *at; at += run) {
-        run = strcspn(at, "&<>\"'");
+        run = strcspn(at, XML_SPECIAL);
         if (run) {
             APR_ARRAY_PUSH(pieces, const char *) = apr_pstrmemdup(p, at, run);
             continue;

@@ -17,15 +17,32 @@
 #include "vapi_word.h"
 #include "vocabulary.h"
 
+/* ---- what was answered before: a table of a thousand routes may ask the same a thousand times ---- */
+
+/* What an object or a variable answered this question, kept by its address. */
+static const void *answered(const vapi_question_t *q, const void *object)
+{
+    return q->answers ? apr_hash_get(q->answers, &object, sizeof(object)) : NULL;
+}
+
+static void keep_answer(vapi_question_t *q, const void *object, const void *answer)
+{
+    if (!q->answers) {
+        q->answers = apr_hash_make(q->pool);
+    }
+    apr_hash_set(q->answers, apr_pmemdup(q->pool, &object, sizeof(object)), sizeof(object), answer);
+}
+
 /* ---- variables ---- */
 
-/* One variable: its name without VAPI_, how it is had, and whose words it holds. */
+/* One variable: its name, how it is had, whose words it holds, and whether it must be looked for in the payload. */
 typedef const char *(*variable_fn)(vapi_question_t *q);
 
 typedef struct variable_t {
     const char *name;
     variable_fn value;
     int reads;
+    int is_sought;
 } variable_t;
 
 static const char *var_caller(vapi_question_t *q)     { return vapi_message_caller(q->message); }
@@ -50,26 +67,26 @@ static const char *var_outcome(vapi_question_t *q)     { return q->outcome; }
 static const char *var_reason(vapi_question_t *q)      { return q->reason; }
 
 static const variable_t variables[] = {
-    { "VAPI_CALLER", var_caller, VAPI_READS_CALL },
-    { "VAPI_CALLED", var_called, VAPI_READS_CALL },
-    { "VAPI_CALL", var_call, VAPI_READS_CALL },
-    { "VAPI_TYPE", var_type, 0 },
-    { "VAPI_TOOL", var_tool, VAPI_READS_CALL },
-    { "VAPI_ASSISTANT", var_assistant, VAPI_READS_CALL },
-    { "VAPI_PROVIDER", var_provider, VAPI_READS_CALL },
-    { "VAPI_TRANSPORT", var_transport, VAPI_READS_CALL },
-    { "VAPI_CALL_TYPE", var_call_type, VAPI_READS_CALL },
-    { "VAPI_TRANSCRIPT", var_transcript, VAPI_READS_WORDS },
-    { "VAPI_LAST_SAID", var_last_said, VAPI_READS_WORDS },
-    { "VAPI_TURNS", var_turns, 0 },
-    { "VAPI_LANGUAGE", var_language, VAPI_READS_CALL },
-    { "VAPI_ATTEMPT", var_attempt, 0 },
-    { "VAPI_ROUTE", var_route, 0 },
-    { "VAPI_TARGET", var_target, 0 },
-    { "VAPI_DESTINATION", var_destination, 0 },
-    { "VAPI_MEMBER", var_member, 0 },
-    { "VAPI_OUTCOME", var_outcome, 0 },
-    { "VAPI_REASON", var_reason, 0 },
+    { "VAPI_CALLER", var_caller, VAPI_READS_CALL, 1 },
+    { "VAPI_CALLED", var_called, VAPI_READS_CALL, 1 },
+    { "VAPI_CALL", var_call, VAPI_READS_CALL, 0 },
+    { "VAPI_TYPE", var_type, 0, 0 },
+    { "VAPI_TOOL", var_tool, VAPI_READS_CALL, 0 },
+    { "VAPI_ASSISTANT", var_assistant, VAPI_READS_CALL, 1 },
+    { "VAPI_PROVIDER", var_provider, VAPI_READS_CALL, 1 },
+    { "VAPI_TRANSPORT", var_transport, VAPI_READS_CALL, 1 },
+    { "VAPI_CALL_TYPE", var_call_type, VAPI_READS_CALL, 0 },
+    { "VAPI_TRANSCRIPT", var_transcript, VAPI_READS_WORDS, 1 },
+    { "VAPI_LAST_SAID", var_last_said, VAPI_READS_WORDS, 1 },
+    { "VAPI_TURNS", var_turns, 0, 1 },
+    { "VAPI_LANGUAGE", var_language, VAPI_READS_CALL, 1 },
+    { "VAPI_ATTEMPT", var_attempt, 0, 0 },
+    { "VAPI_ROUTE", var_route, 0, 0 },
+    { "VAPI_TARGET", var_target, 0, 0 },
+    { "VAPI_DESTINATION", var_destination, 0, 0 },
+    { "VAPI_MEMBER", var_member, 0, 0 },
+    { "VAPI_OUTCOME", var_outcome, 0, 0 },
+    { "VAPI_REASON", var_reason, 0, 0 },
 };
 #define VARIABLES (sizeof(variables) / sizeof(variables[0]))
 
@@ -77,10 +94,18 @@ static const char *eval_variable(ap_expr_eval_ctx_t *ctx, const void *data)
 {
     vapi_question_t *q = ctx->data;
     const variable_t *variable = data;
-    const char *value = variable->value(q);
+    const char *value = variable->is_sought ? answered(q, variable) : NULL;
 
     q->read |= variable->reads;
-    return value ? value : "";
+    if (value) {
+        return value;
+    }
+    value = variable->value(q);
+    value = value ? value : "";
+    if (variable->is_sought) {
+        keep_answer(q, variable, value);
+    }
+    return value;
 }
 
 static int find_variable(ap_expr_lookup_parms *parms, vapi_reading_t *reading)
@@ -129,20 +154,6 @@ static void split(term_t *term, const char *arg, char separator, apr_pool_t *p)
 static void *named(apr_hash_t *class, const char *name)
 {
     return class ? apr_hash_get(class, name, APR_HASH_KEY_STRING) : NULL;
-}
-
-/* What an object answered this question before, kept by the object's address. */
-static const void *answered(const vapi_question_t *q, const void *object)
-{
-    return q->answers ? apr_hash_get(q->answers, &object, sizeof(object)) : NULL;
-}
-
-static void keep_answer(vapi_question_t *q, const void *object, const void *answer)
-{
-    if (!q->answers) {
-        q->answers = apr_hash_make(q->pool);
-    }
-    apr_hash_set(q->answers, apr_pmemdup(q->pool, &object, sizeof(object)), sizeof(object), answer);
 }
 
 /* ---- functions: the term is the one of the configuration, or of this moment ---- */
@@ -198,24 +209,37 @@ static const vapi_zone_t *zone_named(const char *name, const vapi_question_t *q)
     return zone || vapi_zone_load(&zone, name, q->pool) == NULL ? zone : NULL;
 }
 
-static const char *word_hours(const term_t *term, vapi_question_t *q)
+/* In the zone that the term names, or in their own. */
+static const char *hours_now(const vapi_hours_t *hours, const term_t *term, const vapi_question_t *q)
 {
-    const vapi_hours_t *hours = q->names ? named(q->names->hours, term->name) : NULL;
+    const char *map = vapi_hours_zone_map(hours);
     const vapi_zone_t *zone = term->zone;
-    vapi_hours_state state;
 
-    if (!hours) {
-        return "";
-    }
     if (!zone && term->rest) {
         zone = zone_named(term->rest, q);
     }
     else if (!zone) {
-        zone = vapi_hours_zone_map(hours) ? zone_named(map_value(vapi_hours_zone_map(hours), NULL, q), q) : vapi_hours_zone(hours);
+        zone = map ? zone_named(map_value(map, NULL, q), q) : vapi_hours_zone(hours);
     }
-    state = vapi_hours_at(hours, zone, q->now);
-    q->met |= state == VAPI_HOURS_OPEN ? 0 : VAPI_MET_CLOSED;
-    return vapi_hours_word(state);
+    return vapi_hours_word(vapi_hours_at(hours, zone, q->now));
+}
+
+static const char *word_hours(const term_t *term, vapi_question_t *q)
+{
+    const vapi_hours_t *hours = q->names ? named(q->names->hours, term->name) : NULL;
+    const char *word = hours && !term->rest ? answered(q, hours) : NULL;
+
+    if (!hours) {
+        return "";
+    }
+    if (!word) {
+        word = hours_now(hours, term, q);
+        if (!term->rest) {
+            keep_answer(q, hours, word);
+        }
+    }
+    q->met |= strcmp(word, vapi_hours_word(VAPI_HOURS_OPEN)) == 0 ? 0 : VAPI_MET_CLOSED;
+    return word;
 }
 
 static const char *word_signal(const term_t *term, vapi_question_t *q)
@@ -281,7 +305,7 @@ static const char *eval_function(ap_expr_eval_ctx_t *ctx, const void *data, cons
 {
     const use_t *use = data;
     vapi_question_t *q = ctx->data;
-    term_t term;
+    term_t *term;
 
     if (use->is_fixed) {
         return use->function->word(&use->term, q);
@@ -289,8 +313,9 @@ static const char *eval_function(ap_expr_eval_ctx_t *ctx, const void *data, cons
     if (!arg || !*arg) {
         return "";
     }
-    split(&term, arg, use->function->separator, q->pool);
-    return use->function->word(&term, q);
+    term = apr_palloc(q->pool, sizeof(*term));
+    split(term, arg, use->function->separator, q->pool);
+    return use->function->word(term, q);
 }
 
 static void note_reference(const use_t *use, const vapi_place_t *place)

@@ -75,6 +75,36 @@ static void destroy_pieces(piece_t *piece)
     }
 }
 
+/* ---- Signals and the lock ---- */
+
+/* All but those of the thread's own faults. */
+static void block_signals(sigset_t *before)
+{
+    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
+    sigset_t blocked;
+    apr_size_t i;
+
+    sigfillset(&blocked);
+    for (i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++) {
+        sigdelset(&blocked, own_faults[i]);
+    }
+    pthread_sigmask(SIG_SETMASK, &blocked, before);
+}
+
+/* Who gives work may be the only thread of a prefork child, whose handler of SIGTERM ends the child on the spot, and that takes the
+ * lock: it comes when the lock is free again, which is at the deadline of who waits at the latest. */
+static void lock(vapi_workers_t *w, sigset_t *before)
+{
+    block_signals(before);
+    pthread_mutex_lock(&w->lock);
+}
+
+static void unlock(vapi_workers_t *w, const sigset_t *before)
+{
+    pthread_mutex_unlock(&w->lock);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 /* ---- The queue; all with the lock held ---- */
 
 static void append(vapi_workers_t *w, piece_t *piece)
@@ -165,20 +195,13 @@ static void *run(void *data)
     return NULL;
 }
 
-/* All signals but those of the thread's own faults are for the child's main thread: a handler may want to end the child, which
- * waits for this thread. */
+/* Signals are for the child's main thread: a handler may want to end the child, which waits for this thread. */
 static apr_status_t start_thread(vapi_workers_t *w)
 {
-    static const int own_faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS };
-    sigset_t blocked, before;
-    apr_size_t i;
+    sigset_t before;
     int rc;
 
-    sigfillset(&blocked);
-    for (i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++) {
-        sigdelset(&blocked, own_faults[i]);
-    }
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    block_signals(&before);
     rc = pthread_create(&w->threads[w->n_threads], NULL, run, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
@@ -221,11 +244,12 @@ static piece_t *make_piece(vapi_work_fn work, void *baton, apr_pool_t *pool)
 apr_status_t vapi_workers_push(vapi_workers_t *w, vapi_work_fn work, void *baton, apr_pool_t *pool)
 {
     piece_t *piece = make_piece(work, baton, pool);
+    sigset_t signals;
     apr_status_t rv;
 
-    pthread_mutex_lock(&w->lock);
+    lock(w, &signals);
     rv = enqueue(w, piece);
-    pthread_mutex_unlock(&w->lock);
+    unlock(w, &signals);
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(pool);
     }
@@ -286,16 +310,17 @@ apr_status_t vapi_workers_wait(vapi_workers_t *w, vapi_work_fn work, void *baton
     piece_t *piece = make_piece(work, baton, pool);
     pthread_cond_t settled;    /* on this stack: nobody looks at it once piece->settled is NULL, or it was told */
     int mine = 1;
+    sigset_t signals;
     apr_status_t rv = make_cond(&settled);
 
     if (rv == APR_SUCCESS) {
         piece->settled = &settled;
-        pthread_mutex_lock(&w->lock);
+        lock(w, &signals);
         rv = vapi_clock_left(deadline) == 0 ? APR_TIMEUP : enqueue(w, piece);
         if (rv == APR_SUCCESS) {
             rv = wait_for(w, piece, deadline, &mine);
         }
-        pthread_mutex_unlock(&w->lock);
+        unlock(w, &signals);
         pthread_cond_destroy(&settled);
     }
     if (rv != APR_SUCCESS && mine) {

@@ -7,8 +7,9 @@ use HTTP::Tiny;
 use JSON::PP ();
 use VapiTest;
 
-my $control = VapiControl->new;
-my $s = VapiTest->new(modules => ['headers'], files => { map { ("$_.secret" => ["$_-secret\n", 0600]) } qw(one two) });
+my $control = VapiControl->new(paths => { map { ("/crm/$_" => { body => qq({"who":"crm of the $_"}) }) } qw(server host) });
+my %maps = ('region.map' => "+1 server\n", 'offices.map' => "+1 front\n", 'host-region.map' => "+1 host\n", 'host-offices.map' => "+1 billing\n");
+my $s = VapiTest->new(modules => ['headers'], files => { %maps, map { ("$_.secret" => ["$_-secret\n", 0600]) } qw(one two) });
 my $conf = <<'END';
 VapiCredential  test hmac secret=file:@DIR@/vapi.secret preset=body-only
 VapiCredential  other hmac secret=file:@DIR@/one.secret preset=body-only
@@ -26,7 +27,34 @@ VapiBodyLimit 100000
 VapiLogNumbers none
 VapiSettle 0
 VapiLimit outbound=4
+VapiHours  clock UTC 00:00-24:00
+VapiMap    region  @DIR@/region.map prefix
+VapiMap    offices @DIR@/offices.map prefix
+VapiSignal words bill
+VapiSignal words question weight=2
+VapiLookup crm url="CRM/crm/server"
+VapiSet    who "set of the server"
+VapiSet    more "more than the %{var:who}"
+VapiAction note  answered file=@DIR@/notes/server-note
+VapiAction other answered file=@DIR@/notes/server-other
 CONTROL
+<Location "/knows">
+    SetHandler vapi-transfer
+    VapiRoute none result="%{hours:clock}, %{map:region}, %{signal:words}, %{lookup:crm.who}, %{var:who}, %{var:more}"
+</Location>
+<Location "/knows/inner">
+    VapiSet who "inner set" "arg('go') != 'nowhere'"
+    VapiAction note answered file=@DIR@/notes/inner-note
+    VapiSet only "in there"
+</Location>
+<Location "/knows/inner/most">
+    VapiRoute none result="%{var:only}, %{var:who}"
+</Location>
+<Location "/mapped">
+    SetHandler vapi-transfer
+    VapiRoute map:offices
+    VapiRoute none
+</Location>
 <Location "/unmerged">
     SetHandler vapi-transfer
 </Location>
@@ -82,6 +110,13 @@ CONTROL
     VapiDestination billing +14155550201
     VapiAllow +44
     VapiLogNumbers full
+    VapiHours  clock UTC open="2000-01-01 00:00-01:00"
+    VapiMap    region  @DIR@/host-region.map exact default=otherwise
+    VapiMap    offices @DIR@/host-offices.map prefix
+    VapiSignal words invoice|question weight=5
+    VapiLookup crm url="CRM/crm/host"
+    VapiSet    who "set of the host"
+    VapiAction note answered file=@DIR@/notes/host-note
     <Location "/vapi">
         SetHandler vapi-transfer
     </Location>
@@ -100,12 +135,13 @@ CONTROL
 </VirtualHost>
 END
 $conf =~ s/^CONTROL$/$control->conf/me;
-mkdir $s->dir . '/htdocs';
+$conf =~ s/CRM/$control->base/ge;
+mkdir $s->dir . "/$_" for qw(htdocs notes);
 mkdir $s->dir . "/htdocs/$_" for qw(override plain);
 $s->write_file("htdocs/override/.htaccess", "VapiRoute none\n");
 chmod 0755, $s->dir, map { $s->dir . "/htdocs$_" } '', '/override', '/plain';
 $s->set_conf($conf);
-$s->allow_log(qr/VapiAuthenticate: none: whoever/, qr/VapiLogNumbers: full/, qr/outcome=(?:unauthorized|no-route|limited|failed|malformed)/, qr/never reached/);
+$s->allow_log(qr/VapiAuthenticate: none: whoever/, qr/VapiLogNumbers: full/, qr/there is no VapiSpool/, qr/outcome=(?:unauthorized|no-route|limited|failed|malformed)/, qr/never reached/);
 $s->start;
 
 my $count = 0;
@@ -162,6 +198,15 @@ my @asked = (
     ['its section', 'overrides', '/vapi/own', { secret => 'two-secret' }, { number => '+14155550201', content => 'of its section' }],
     ['its objects in sections of the server', 'overrides', '/unmerged', { secret => 'two-secret', go => 'billing' }, { number => '+14155550201' }],
     ['a virtual host replaces table and credentials', 'replaces', '/vapi', { secret => 'whatever' }, { status => 200, number => undef, answer => 'of the virtual host' }],
+    ['named objects of the server', 'main', '/knows', {}, { answer => 'open, server, 3, crm of the server, set of the server, more than the set of the server' }],
+    ['a virtual host inherits them', 'inherits', '/knows', {}, { answer => 'open, server, 3, crm of the server, set of the server, more than the set of the server' }],
+    ['a virtual host overrides hours, maps, signals, lookups and sets by their names', 'overrides', '/knows', { secret => 'two-secret' }, { answer => 'closed, otherwise, 5, crm of the host, set of the host, more than the set of the host' }],
+    ['a section replaces a set of its name', 'main', '/knows/inner', {}, { answer => 'open, server, 3, crm of the server, inner set, more than the inner set' }],
+    ['with all of its lines', 'main', '/knows/inner', { go => 'nowhere' }, { answer => 'open, server, 3, crm of the server, , more than the' }],
+    ['a section inside it has its sets', 'main', '/knows/inner/most', {}, { answer => 'in there, inner set' }],
+    ['also of a virtual host', 'overrides', '/knows/inner', { secret => 'two-secret' }, { answer => 'closed, otherwise, 5, crm of the host, inner set, more than the inner set' }],
+    ['a route by a map', 'main', '/mapped', {}, { number => '+14155550100' }],
+    ['by the map of a virtual host', 'overrides', '/mapped', { secret => 'two-secret' }, { number => '+14155550201' }],
     ['sections of the server keep their table there', 'replaces', '/routes', { secret => 'whatever' }, { content => 'of the section' }],
 );
 for (@asked) {
@@ -177,6 +222,16 @@ ask('main', '/limit', call => $call);
 is($control->transfers, 0, 'and no more');
 ask('main', '/limit/more', call => $call);
 is($control->transfers, 1, 'VapiLimit caller=: the inner one, whole');
+
+# Actions, by their names: which files were written by one call each.
+for (['main', '/knows', 'server-note server-other'], ['inherits', '/knows', 'server-note server-other'], ['overrides', '/knows', 'host-note server-other'], ['main', '/knows/inner', 'inner-note server-other'], ['overrides', '/knows/inner', 'inner-note server-other']) {
+    my ($host, $path, $expected) = @$_;
+    truncate $_, 0 for glob $s->dir . '/notes/*';
+    ask($host, $path, secret => $host eq 'overrides' ? 'two-secret' : undef);
+    my $written = sub { join ' ', map { m{([^/]+)$} } sort grep { -s } glob $s->dir . '/notes/*' };
+    wait_until(sub { $written->() eq $expected }, 3);
+    is($written->(), $expected, "actions at $host$path");
+}
 
 # How numbers are shown.
 for (['main', '/unmerged', {}, 'caller=- to=-'], ['main', '/routes/inner', {}, 'caller=***0123 to=***0100'], ['overrides', '/vapi', { secret => 'two-secret' }, 'caller=+14155550123 to=+14155550100'],
