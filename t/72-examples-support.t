@@ -1,0 +1,216 @@
+# Licensed under the Apache License, Version 2.0; see LICENSE.
+#
+# conf/examples/support-escalation.conf: every rule of it, and that its CRM, Salesforce, desk and log are reached as they are meant to be.
+use strict;
+use warnings;
+use VapiExample;
+use VapiTest;
+
+my $json = JSON::PP->new->canonical->utf8;
+my $control = VapiControl->new;
+my $world = VapiControl->new(paths => world());
+my $s = example('support-escalation', control => $control, defines => {
+    CRM_URL => $world->base . '/crm', SALESFORCE_URL => $world->base . '/salesforce', DESK_URL => $world->base . '/desk',
+    (map { ($_ => 'file:@DIR@/' . lc) } qw(CRM_TOKEN SALESFORCE_TOKEN DESK_TOKEN)), SUPPORT_LOG => '@DIR@/run/escalations.jsonl',
+}, files => { map { (lc, ["secret of $_\n" =~ tr/ /-/r, 0600]) } qw(CRM_TOKEN SALESFORCE_TOKEN DESK_TOKEN) });
+$s->allow_log(qr/lookup \w+: HTTP 50[03]/, qr/lookup \w+: .*tim(?:e|ed) ?out/i);
+my $log = $s->dir . '/run/escalations.jsonl';
+is(sprintf('%o', (stat $log)[2] & 07777), '600', 'the log is there from the start, for nobody else');
+my %number = (enterprise => '+12025550101', technical => '+12025550102', billing => '+12025550103', product => '+12025550104', general => '+12025550105');
+my %mode = (enterprise => 'warm-transfer-say-summary', map { ($_ => 'warm-transfer-say-message') } qw(technical billing product general));
+
+# ---- /vapi/support: tier, category and level, in this order (S70 to S75), in both forms in which the tool may ask
+
+my (%content, %operator);
+for my $tier ('enterprise', 'premium', 'standard', undef) {
+    for my $category (qw(technical billing account product)) {
+        for my $level (qw(basic intermediate advanced critical)) {
+            my $expected = expected($tier // '', $category, $level);
+            my %args = (issue_category => $category, complexity_level => $level, customer_context => 'Pays by card.', escalation_reason => 'Two charges.');
+            my @with = (with => [defined $tier ? "crm.tier=$tier" : 'crm=none']);
+            my $posted = $s->decided('/vapi/support', vapi_tool_call(name => 'escalateToSupport', args => \%args), @with);
+            my $replied = $s->decided('/vapi/support', destination_request(name => 'escalateToSupport', args => \%args), @with);
+            my $destination = $posted->{control}{destination};
+            my $name = ($tier // 'no tier') . ", $category, $level";
+            is("$posted->{route} $destination->{number} $destination->{transferPlan}{mode}", "$expected $number{$expected} $mode{$expected}", "$name: $expected");
+            is_deeply($replied->{reply}{destination}, { %$destination, message => $posted->{control}{content} }, 'a transfer-destination-request gets the same');
+            $content{ $posted->{control}{content} }{$expected} = 1;
+            $operator{ $json->encode($destination->{transferPlan}) =~ s/technical|billing|account|product|basic|intermediate|advanced|critical/-/gr }{$expected} = 1;
+        }
+    }
+}
+is_deeply([sort map { keys %$_ } values %content], [sort keys %number], 'each team has a sentence of its own for the caller');
+is_deeply([sort map { keys %$_ } values %operator], [sort keys %number], 'and one for who picks up');
+my %scene = (issue_category => 'technical', complexity_level => 'critical', customer_context => 'Runs a hospital.', escalation_reason => 'All is down.');
+my $plan = $s->decided('/vapi/support', vapi_tool_call(name => 'escalateToSupport', args => \%scene))->{control}{destination}{transferPlan};
+is_deeply([map { $_->{role} } @{ $plan->{summaryPlan}{messages} }], ['system', 'user'], 'the summary is asked for by two messages');
+like($plan->{summaryPlan}{messages}[1]{content}, qr/technical.*critical.*All is down\..*Runs a hospital\..*\{\{transcript\}\}/, 'of which the second has all that is known');
+my $technical = $s->decided('/vapi/support', vapi_tool_call(name => 'escalateToSupport', args => { %scene, complexity_level => 'advanced' }));
+like($technical->{control}{destination}{transferPlan}{message}, qr/advanced.*Runs a hospital\..*All is down\./, 'who picks up is told what and why');
+
+is($s->decided('/vapi/support', destination_request(name => 'escalateToSupport', args => { issue_category => 'plumbing', complexity_level => 'basic' }))->{reason}, 'bad-argument', 'a category that is none');
+like($s->decided('/vapi/support', vapi_tool_call(name => 'escalateToSupport', args => { issue_category => 'billing' }))->{reply}{error}, qr/complexity_level/, 'an argument that is missing');
+is($s->decided('/vapi/support', vapi_message('transfer-destination-request'))->{route}, 'general', 'a request without any tool call: general support');
+
+my (undef, $printed) = VapiTest::configtest(example_conf('support-escalation', defines => { SUPPORT_LOG => '@DIR@/run/escalations.jsonl' }), defines => ['DUMP_VAPI_TOOL'], modules => ['watchdog']);
+my ($tool, $other) = map { $_->{function}{parameters} } @{ $json->decode($printed) };
+is_deeply({ map { ($_ => $tool->{properties}{$_}{enum}) } keys %{ $tool->{properties} } }, {
+    issue_category => [qw(technical billing account product)], complexity_level => [qw(basic intermediate advanced critical)], customer_context => undef, escalation_reason => undef,
+}, 'the tool as Vapi is told of it has all four arguments');
+is_deeply([sort @{ $tool->{required} }], ['complexity_level', 'issue_category'], 'two of which are needed');
+is_deeply([[sort keys %{ $other->{properties} }], $other->{required}], [['customer_context', 'escalation_reason', 'issue_category'], ['issue_category']], 'the desk\'s makes the level out by itself');
+
+# ---- the same, live: the CRM is asked by the caller's number (the tiers of S70's sample)
+
+for my $row (['+1234567890', 'enterprise'], ['+0987654321', 'technical'], ['+1111111111', 'technical'], ['+12025550155', 'technical'], ['+12025550156', 'technical'], [undef, 'technical']) {
+    my ($caller, $expected) = @$row;
+    my $who = $caller // 'nobody';
+    $world->clear;
+    my $id = vapi_uuid();
+    my %args = (issue_category => 'technical', complexity_level => 'advanced');
+    my $got = $s->signed_post('/vapi/support', vapi_tool_call(name => 'escalateToSupport', call => $id, caller => $caller, args => \%args, control => $control->url($id)));
+    is("$got->{status} $got->{json}{results}[0]{result}", '200 The call is being transferred.', "$who: the model is told");
+    my ($sent) = map { $_->{json} } grep { $_->{call} eq $id } $control->requests;
+    is($sent->{destination}{number}, $number{$expected}, "$expected was called");
+    my @asked = $world->requests;
+    # One that begins with +0 is no number anywhere: whoever has such a one is as good as unknown.
+    is(scalar @asked, ($caller // '+0') =~ /\A\+0/ ? 0 : 1, 'the CRM was asked once');
+    next if !@asked;
+    is("$asked[0]{method} $asked[0]{path}", "GET /crm/customers/by-phone/%2B" . substr($caller, 1), 'by the number, encoded');
+    is($asked[0]{headers}{authorization}, 'Bearer secret-of-CRM_TOKEN', 'with the token');
+}
+# S77: a failure of the CRM costs the tier, not the transfer.
+for my $caller ('+12025550157', '+12025550158') {
+    my $got = $s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => $caller, args => { issue_category => 'billing', complexity_level => 'basic' }));
+    is("$got->{status} $got->{json}{destination}{number}", "200 $number{billing}", 'the CRM fails: by the arguments alone');
+    cmp_ok($got->{ms}, '<', 4000, 'and in time');
+}
+# What a caller calls himself stays in his own part of the path; what is no number and no SIP URI is nobody.
+my @hostile = ("sip:' OR '1'='1\@b.example.com", "sip:a'OR'1'='1\@b.example.com", 'sip:a&sobject=User&User.fields=Password@b.example.com', 'sip:a%23%2e%2e/../../admin;x=y@b.example.com', '../../admin?x=y#z', "+1' OR '1'='1", '..');
+for my $caller (@hostile) {
+    $world->clear;
+    $s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => $caller, args => { issue_category => 'billing', complexity_level => 'basic' }));
+    is_deeply([map { $_->{path} } $world->requests], $caller =~ /\Asip:\S+\z/ ? ['/crm/customers/by-phone/' . urlencoded($caller)] : [], "the caller $caller");
+}
+my $before = () = $world->requests;
+$s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => '+1234567890', args => { issue_category => 'billing', complexity_level => 'basic' }));
+is(scalar $world->requests, $before, 'what the CRM said is kept for a minute');
+
+# S76, S77
+is($s->signed_post('/vapi/support', vapi_message($_))->{body}, '{}', "$_: taken") for qw(status-update end-of-call-report conversation-update hang);
+my $forged = vapi_tool_call(name => 'escalateToSupport', args => \%scene, control => $control->url('forged'));
+is($s->signed_post('/vapi/support', $forged, secret => 'another')->{status}, 401, 'a bad signature');
+is(scalar(grep { $_->{call} eq 'forged' } $control->requests), 0, 'moves nothing');
+$s->allow_log(qr/outcome=unauthorized/);
+
+# ---- /vapi/support-desk: how hard it is (S79), by words first
+
+my @levels = (
+    [critical => 'The site is down'], [critical => 'an OUTAGE since noon'], [critical => 'It is critical'], [critical => 'Urgent!'], [critical => 'this is an emergency'], [critical => 'down', 'our api'],
+    [critical => 'no idea', 'no idea', 'Case_Count__c=3'], [critical => 'the api', '', 'Case_Count__c=3'], [advanced => 'the API fails'], [advanced => '', 'an integration'], [advanced => 'custom work'], [advanced => 'our migration'],
+    [advanced => 'Enterprise features'], [advanced => 'a question', '', 'Support_Tier__c=enterprise'], [advanced => 'a question', '', 'Support_Tier__c=Enterprise'], [advanced => 'the api', '', 'Case_Count__c=2'],
+    [basic => 'a question', '', 'Case_Count__c=2'], [basic => 'a question', '', 'Support_Tier__c=standard'], [basic => 'a question'], [basic => 'a customer who downloads the capital'], [basic => ''],
+);
+for my $row (@levels) {
+    my ($level, $reason, $context, $field) = @$row;
+    my @with = ('desk.agents.0.phone=+12025550121', $field ? "salesforce.searchRecords.0.$field" : 'salesforce=error');
+    my $got = desk({ issue_category => 'technical', escalation_reason => $reason, customer_context => $context // '' }, @with);
+    like(summary($got), qr/Level: $level\./, "'$reason' " . ($field // '') . " is $level");
+}
+
+like(desk({ escalation_reason => 'It is down' })->{reply}{error}, qr/issue_category/, 'the category is asked for');
+
+# ---- who takes it (S80 to S83)
+
+my @ann = ('desk.agents.0.phone=+12025550121', 'desk.agents.0.name=Ann', 'desk.agents.1.phone=+12025550122', 'desk.agents.1.name=Bob');
+my $ann = desk({ issue_category => 'billing' }, @ann);
+is("$ann->{route} $ann->{control}{destination}{number}", 'specialist +12025550121', 'the first whom the desk names');
+is($ann->{control}{content}, "I'm connecting you to Ann, our billing specialist.", 'by name');
+like(summary($ann), qr/For Ann\..*Category: billing\..*\{\{transcript\}\}/, 'who gets a summary');
+my %wait = (5 => '', '' => '', 6 => ' Current wait time is approximately 6 minutes.', 40 => ' Current wait time is approximately 40 minutes.');
+for my $minutes (sort keys %wait) {
+    is(desk({ issue_category => 'billing' }, @ann, "desk.estimatedWaitTime=$minutes")->{control}{content}, "I'm connecting you to Ann, our billing specialist.$wait{$minutes}", "a wait of '$minutes' minutes");
+    my $queued = desk({ issue_category => 'billing' }, "desk.estimatedWaitTime=$minutes");
+    is("$queued->{route} $queued->{control}{content}", "callback-queue All specialists are busy. You'll be added to our priority queue.$wait{$minutes}", 'nobody is free');
+    like($queued->{control}{destination}{transferPlan}{message}, qr/billing issue, basic: the customer needs a call back/, 'who calls back is told');
+}
+is(desk({ issue_category => 'billing' }, $_)->{route}, 'fallback', "$_: general support") for 'desk=error', 'desk=none';
+my $foreign = desk({ issue_category => 'billing' }, 'desk.agents.0.phone=+19005550199');
+is_deeply([map { "$_->{route} $_->{result} " . ($_->{why} // '-') } @{ $foreign->{trace} }], ['specialist unavailable not-allowed', 'callback-queue false -', 'fallback matched -'], 'a number that is none of ours is not dialled');
+
+# Live: what the desk and Salesforce are asked, by the form that escalateToSupport has as a transferCall tool.
+for my $row (['+12025550160', 'technical', 'The migration', 'advanced', '+12025550121', "I'm connecting you to Ann, our technical specialist. Current wait time is approximately 7 minutes."],
+    ['+12025550160', 'account', 'It is urgent', 'critical', '+12025550106', "All specialists are busy. You'll be added to our priority queue."], ['+12025550161', 'product', 'a question', 'critical', '+12025550107', undef]) {
+    my ($caller, $category, $reason, $level, $number, $message) = @$row;
+    $world->clear;
+    my $call = vapi_uuid();
+    my $got = $s->signed_post('/vapi/support-desk', destination_request(name => 'escalateToSupport', call => $call, caller => $caller, args => { issue_category => $category, escalation_reason => $reason }));
+    is("$got->{status} $got->{json}{destination}{number}", "200 $number", "$category, '$reason': $number");
+    is($got->{json}{destination}{message}, $message, 'what the caller hears') if $message;
+    my %asked = map { $_->{path} =~ m{\A/(\w+)/} ? ($1 => $_) : () } $world->requests;
+    is($asked{desk}{path}, "/desk/specialists?category=$category&level=$level&available=true&sort=activeCallCount", 'the desk is asked for who can do it');
+    is($asked{desk}{headers}{authorization}, 'Bearer secret-of-DESK_TOKEN', 'with its token');
+    is($asked{salesforce}{path} // 'kept', $reason eq 'It is urgent' ? 'kept' : contact_path($caller), 'Salesforce, where the words do not tell');
+    next if $number ne '+12025550107';
+    ok(wait_until(sub { slurp($log) =~ /\n/ }, 5), 'the failure is written down');
+    my ($line, @more) = split /\n/, slurp($log);
+    is(scalar @more, 0, 'as one line');
+    my $trouble = $json->decode($line);
+    like(delete $trouble->{time}, qr/\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\z/, 'when');
+    is_deeply($trouble, { call => $call, category => 'product', complexity => 'critical', why => 'lookup-error' }, 'what');
+    unlike($line, qr/2025550161/, 'and not who');
+}
+# S78: no caller says more to Salesforce than what he is looked up by.
+for my $caller (@hostile) {
+    $world->clear;
+    $s->signed_post('/vapi/support-desk', destination_request(name => 'escalateToSupport', caller => $caller, args => { issue_category => 'billing' }));
+    my @asked = grep { $_->{path} =~ /salesforce/ } $world->requests;
+    is_deeply([map { $_->{path} } @asked], $caller =~ /\Asip:\S+\z/ ? [contact_path($caller)] : [], "the caller $caller is one parameter");
+    is($_->{headers}{authorization}, 'Bearer secret-of-SALESFORCE_TOKEN', 'with its token') for @asked;
+}
+
+# ---- the four scenes that the example is tried by (S84), each to its end
+
+for my $row (['billing', 'a complex bill of an enterprise customer', '/vapi/support', '+1234567890', { issue_category => 'billing', complexity_level => 'advanced' }, $number{enterprise}],
+    ['technical', 'an advanced technical problem', '/vapi/support', '+12025550170', { issue_category => 'technical', complexity_level => 'advanced' }, $number{technical}],
+    ['critical', 'a critical one', '/vapi/support', '+12025550171', { issue_category => 'product', complexity_level => 'critical' }, $number{enterprise}],
+    ['basic', 'a basic question that the assistant could not answer', '/vapi/support', '+12025550172', { issue_category => 'technical', complexity_level => 'basic' }, $number{general}]) {
+    my ($id, $name, $path, $caller, $args, $number) = @$row;
+    my $got = $s->signed_post($path, vapi_tool_call(name => 'escalateToSupport', call => "scene-$id", caller => $caller, args => $args, control => $control->url("scene-$id")));
+    is($got->{json}{results}[0]{result}, 'The call is being transferred.', $name);
+    is_deeply([map { $_->{json}{destination}{number} } grep { $_->{call} eq "scene-$id" } $control->requests], [$number], "goes to $number");
+    like($s->log, qr/call=scene-$id .*outcome=transferred/, 'and is one line of the log');
+}
+
+done_testing;
+
+sub expected {
+    my ($tier, $category, $level) = @_;
+    return 'enterprise' if $tier eq 'enterprise' || $level eq 'critical';
+    return 'technical'  if $category eq 'technical' && ($level eq 'advanced' || $level eq 'intermediate');
+    return 'billing'    if $category eq 'billing' || $category eq 'account';
+    return $category eq 'product' ? 'product' : 'general';
+}
+
+sub desk { my ($args, @with) = @_; return $s->decided('/vapi/support-desk', vapi_tool_call(name => 'escalateToSupport', args => $args), with => \@with) }
+
+sub summary { my ($got) = @_; return $got->{control}{destination}{transferPlan}{summaryPlan}{messages}[1]{content} }
+
+sub contact_path {
+    my ($caller) = @_;
+    return '/salesforce/services/data/v60.0/parameterizedSearch/?q=' . urlencoded($caller) . '&in=PHONE&sobject=Contact&Contact.fields=Account.Type,Support_Tier__c,Case_Count__c,Contract_Level__c&Contact.limit=1';
+}
+
+sub world {
+    my %crm = ('1234567890' => 'enterprise', '0987654321' => 'standard', '1111111111' => 'premium');
+    my $contact = sub { my (%fields) = @_; return { status => 200, body => $json->encode({ searchRecords => [{ attributes => { type => 'Contact' }, %fields }] }) } };
+    my $desk = sub { my ($category, $level) = @_; return "/desk/specialists?category=$category&level=$level&available=true&sort=activeCallCount" };
+    return {
+        (map { ("/crm/customers/by-phone/%2B$_" => { status => 200, body => $json->encode({ tier => $crm{$_} }) }) } keys %crm),
+        '/crm/customers/by-phone/%2B12025550155' => { status => 404, body => '{"error":"unknown"}' }, '/crm/customers/by-phone/%2B12025550156' => { status => 204, body => '' },
+        '/crm/customers/by-phone/%2B12025550157' => { status => 500, body => 'oops' }, '/crm/customers/by-phone/%2B12025550158' => { delay => 4000 },
+        contact_path('+12025550160') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 1), contact_path('+12025550161') => $contact->(Case_Count__c => 3),
+        $desk->('technical', 'advanced') => { status => 200, body => '{"agents":[{"name":"Ann","phone":"+12025550121","activeCallCount":0}],"estimatedWaitTime":7}' },
+        $desk->('account', 'critical') => { status => 200, body => '{"agents":[],"estimatedWaitTime":0}' }, $desk->('product', 'critical') => { status => 503, body => '{}' },
+    };
+}
