@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include <ap_mpm.h>
+#include <mpm_common.h>
 #include <httpd.h>
 #include <http_config.h>
 #include <http_connection.h>
@@ -121,11 +122,25 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
 }
 
 /* Before the child's parts end: what still comes leaves its errands to the spool. */
-static apr_status_t end_child(void *global)
+static apr_status_t end_child(void *data)
 {
-    ((vapi_global_t *)global)->child = NULL;
+    vapi_global_t *global = data;
+
+    vapi_http_abandon(vapi_child_http(global->child));
+    global->child = NULL;
     return APR_SUCCESS;
 }
+
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+/* Earlier than that: before mod_watchdog waits for its thread. May run in a signal handler. */
+static void child_stopping(apr_pool_t *pchild, int graceful)
+{
+    (void)pchild, (void)graceful;
+    if (vapi_global() && vapi_global()->child) {
+        vapi_http_abandon(vapi_child_http(vapi_global()->child));
+    }
+}
+#endif
 
 static void child_init(apr_pool_t *pchild, server_rec *s)
 {
@@ -163,6 +178,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_test_config(vapi_dump, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, watchdog, APR_HOOK_MIDDLE);
+#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
+    ap_hook_child_stopping(child_stopping, NULL, NULL, APR_HOOK_MIDDLE);
+#endif
     ap_hook_pre_connection(vapi_log_quiet_connection, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_post_read_request(vapi_log_quiet, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_check_access_ex(vapi_explain_access, NULL, NULL, APR_HOOK_REALLY_FIRST, AP_AUTH_INTERNAL_PER_CONF);

@@ -56,7 +56,6 @@ typedef struct vapi_place_t {
 
 #define VAPI_MET_LOOKUP_ERROR 1   /* a lookup failed */
 #define VAPI_MET_CLOSED       2   /* hours() said closed or holiday */
-#define VAPI_MET_LIMIT        4   /* a regular expression reached its limit */
 
 typedef struct vapi_expression_t vapi_expression_t;
 

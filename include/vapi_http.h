@@ -39,6 +39,7 @@ typedef struct vapi_http_request_t {
     apr_size_t body_len;
     apr_interval_time_t connect_timeout;   /* resolve + connect + TLS; cut to what is left */
     apr_time_t deadline;                   /* of vapi_clock_now(); all is over by then */
+    int may_be_abandoned;                  /* somebody does it again: it is given up when the child ends (vapi_http_abandon) */
     apr_size_t answer_max;                 /* bytes of the answer's body that are read; the rest is cut and the connection closed */
 } vapi_http_request_t;
 
@@ -71,6 +72,9 @@ apr_status_t vapi_http_create(vapi_http_t **out, int max_idle, apr_pool_t *pchil
 /** Does the request; blocks until it is over, at most until its deadline. Never fails otherwise than by answer->end. The answer's
  * body is in `p`. */
 void vapi_http_perform(vapi_http_t *http, const vapi_http_request_t *request, vapi_http_answer_t *answer, apr_pool_t *p);
+
+/** The child ends: what may be abandoned ends within a second, and begins no more. For any thread; nothing is freed yet. */
+void vapi_http_abandon(vapi_http_t *http);
 
 /** Is this a public unicast address? v4-mapped, NAT64 and 6to4 forms are looked through. `addr` is a struct sockaddr of AF_INET
  * or AF_INET6; other families are not public. */

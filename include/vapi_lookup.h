@@ -34,6 +34,8 @@ const char *vapi_lookup_describe(const vapi_lookup_t *lookup, apr_pool_t *p);
  * first asks it: from what is given (q->given), else, where q->reach is there, from what this request asked before, from the
  * state store, from the world. A lookup that asks for itself (by another lookup or set: refused at start-up) is `none`.
  *
+ * Where nothing new may be asked (only_asked), one that was not asked before is `none`, and a note says so.
+ *
  * Where it failed, q->met gets VAPI_MET_LOOKUP_ERROR, and q->barred what on-error= says, each time it is asked.
  * @return "" where there is nothing; in the question's pool
  */

@@ -43,7 +43,6 @@ typedef struct vapi_decision_t {
     const char *reason;                 /* why the latest route before it was not taken; "no-match" if no route was even tried */
     const char *error;                  /* an expression failed: where it stands, for the log; its route counts as not taken */
     const char *failed;                 /* a lookup with on-error=fail failed: no route is taken, and this is what the model gets */
-    int limited;                        /* a regular expression reached its limit, and counted as no match */
     apr_array_header_t *trace;          /* vapi_trace_t, in order, of this asking */
 } vapi_decision_t;
 

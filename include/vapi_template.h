@@ -22,8 +22,8 @@ const vapi_text_t *vapi_template_text(const vapi_template_t *t, const char *memb
 /** A member as it stands in the file (a borrowed reference), NULL if there is none. */
 json_t *vapi_template_member(const vapi_template_t *t, const char *member);
 
-/** VAPI_READS_... of all its strings. */
-int vapi_template_reads(const vapi_template_t *t);
+/** VAPI_READS_... of the strings in messages with role `system`, wherever they stand in it: a caller may not instruct the model (T28). */
+int vapi_template_system_reads(const vapi_template_t *t);
 
 /** The object for this call, for Vapi: braces of values neutralised. A new reference, or NULL with a constant *why. */
 json_t *vapi_template_expand(const vapi_template_t *t, vapi_question_t *q, const char **why);

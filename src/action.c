@@ -34,7 +34,7 @@ static const char *read_required(vapi_action_t *a, const char *word, apr_pool_t 
         return NULL;
     }
     if (strcmp(word, "required") != 0) {
-        return apr_psprintf(p, "'%s': only the word required may stand behind the EVENT", word);
+        return "behind the EVENT only the word required may stand, and then keys";
     }
     if (a->event != VAPI_EVENT_BEFORE_TRANSFER && a->event != VAPI_EVENT_BEFORE_ANSWER) {
         return apr_psprintf(p, "required goes with before-transfer and before-answer: at %s nothing can be gated any more",

@@ -226,12 +226,11 @@ void vapi_check_section_names(vapi_check_t *check, const vapi_endpoint_t *sectio
 
 /* ---- cycles ---- */
 
-/** Who is on the way from the reference that is looked at, by owner: 1 on the way, 2 done. */
+/** Who is on the way from the reference that is looked at, by owner. */
 typedef struct walk_t {
     vapi_check_t *check;
-    apr_array_header_t *references;    /* const vapi_reference_t *, of all hosts and sections, with an owner */
+    apr_array_header_t *references;    /* const vapi_reference_t *, those of one section and its server that have an owner */
     apr_hash_t *marks;
-    int found;
 } walk_t;
 
 static const char *owner_named(const vapi_reference_t *reference, apr_pool_t *p)
@@ -239,15 +238,16 @@ static const char *owner_named(const vapi_reference_t *reference, apr_pool_t *p)
     return apr_pstrcat(p, classes[reference->class].word, " ", reference->name, NULL);
 }
 
-/* As deep as sets and lookups of the administrator refer to each other. */
+/* Gives the reference that closes a cycle, NULL where there is none. As deep as sets and lookups of the administrator refer to each other. */
 /* NOLINTNEXTLINE(misc-no-recursion) */
-static void follow(walk_t *walk, const char *owner)
+static const vapi_reference_t *follow(walk_t *walk, const char *owner)
 {
     static const char on_the_way[] = "1", done[] = "2";
+    const vapi_reference_t *found = NULL;
     int i;
 
     apr_hash_set(walk->marks, owner, APR_HASH_KEY_STRING, on_the_way);
-    for (i = 0; i < walk->references->nelts && !walk->found; i++) {
+    for (i = 0; i < walk->references->nelts && !found; i++) {
         const vapi_reference_t *reference = APR_ARRAY_IDX(walk->references, i, const vapi_reference_t *);
         const char *to = owner_named(reference, walk->check->ptemp), *mark;
 
@@ -255,49 +255,73 @@ static void follow(walk_t *walk, const char *owner)
             continue;
         }
         mark = apr_hash_get(walk->marks, to, APR_HASH_KEY_STRING);
-        if (mark == on_the_way) {
-            walk->found = 1;
-            vapi_check_report(walk->check, APLOG_ERR, NULL, place_of(reference),
-                              apr_psprintf(walk->check->ptemp, "%s('%s') is needed to make itself: a cycle",
-                                           classes[reference->class].word, reference->name));
-        }
-        else if (!mark) {
-            follow(walk, to);
-        }
+        found = mark == on_the_way ? reference : mark ? NULL : follow(walk, to);
     }
     apr_hash_set(walk->marks, owner, APR_HASH_KEY_STRING, done);
+    return found;
 }
 
-static void add_owned(walk_t *walk, const apr_array_header_t *references)
+/* @param sets  of the section: what an outer VapiSet of such a name refers to does not count */
+static void add_owned(walk_t *walk, const apr_array_header_t *references, apr_hash_t *sets)
 {
     int i;
 
     for (i = 0; i < references->nelts; i++) {
         const vapi_reference_t *reference = &APR_ARRAY_IDX(references, i, vapi_reference_t);
-        if (reference->owner && (reference->class == VAPI_NAME_LOOKUP || reference->class == VAPI_NAME_SET)) {
-            APR_ARRAY_PUSH(walk->references, const vapi_reference_t *) = reference;
+        if (!reference->owner || (reference->class != VAPI_NAME_LOOKUP && reference->class != VAPI_NAME_SET)
+            || (sets && strncmp(reference->owner, "var ", 4) == 0
+                && apr_hash_get(sets, reference->owner + 4, APR_HASH_KEY_STRING))) {
+            continue;
         }
+        APR_ARRAY_PUSH(walk->references, const vapi_reference_t *) = reference;
     }
+}
+
+static int find_cycle(walk_t *walk)
+{
+    const vapi_reference_t *found = NULL;
+    int i;
+
+    for (i = 0; i < walk->references->nelts && !found; i++) {
+        const char *owner = APR_ARRAY_IDX(walk->references, i, const vapi_reference_t *)->owner;
+        found = apr_hash_get(walk->marks, owner, APR_HASH_KEY_STRING) ? NULL : follow(walk, owner);
+    }
+    if (found) {
+        vapi_check_report(walk->check, APLOG_ERR, NULL, place_of(found),
+                          apr_psprintf(walk->check->ptemp, "%s('%s') is needed to make itself: a cycle", classes[found->class].word,
+                                       found->name));
+    }
+    return found != NULL;
+}
+
+/* The outermost section of a server holds what stands outside of all others; its references are the server's. */
+static int has_cycle(vapi_check_t *check, server_rec *s, const vapi_endpoint_t *section)
+{
+    walk_t walk = { check, apr_array_make(check->ptemp, 8, sizeof(const vapi_reference_t *)), apr_hash_make(check->ptemp) };
+    apr_hash_t *sets = section ? section->sets : NULL;
+
+    add_owned(&walk, vapi_host_conf(check->main)->references, sets);
+    if (s != check->main) {
+        add_owned(&walk, vapi_host_conf(s)->references, sets);
+    }
+    if (section) {
+        add_owned(&walk, section->references, NULL);
+    }
+    return find_cycle(&walk);
 }
 
 void vapi_check_cycles(vapi_check_t *check)
 {
     const apr_array_header_t *all = vapi_global()->endpoints;
-    walk_t walk = { check, apr_array_make(check->ptemp, 8, sizeof(const vapi_reference_t *)), apr_hash_make(check->ptemp), 0 };
-    const server_rec *s;
-    int i;
+    server_rec *s;
+    int i, found = 0;
 
-    for (s = check->main; s; s = s->next) {
-        add_owned(&walk, vapi_host_conf(s)->references);
+    for (s = check->main; s && !found; s = s->next) {
+        found = has_cycle(check, s, NULL);
     }
-    for (i = 0; i < all->nelts; i++) {
-        add_owned(&walk, APR_ARRAY_IDX(all, i, vapi_endpoint_t *)->references);
-    }
-    for (i = 0; i < walk.references->nelts && !walk.found; i++) {
-        const char *owner = APR_ARRAY_IDX(walk.references, i, const vapi_reference_t *)->owner;
-        if (!apr_hash_get(walk.marks, owner, APR_HASH_KEY_STRING)) {
-            follow(&walk, owner);
-        }
+    for (i = 0; i < all->nelts && !found; i++) {
+        const vapi_endpoint_t *section = APR_ARRAY_IDX(all, i, vapi_endpoint_t *);
+        found = section->server && section->section && has_cycle(check, section->server, section);
     }
 }
 

@@ -94,11 +94,6 @@ void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, va
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
                       vapi_log_id(d->message->call_id), decision->error);
     }
-    if (decision->limited) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
-                      "vapi: call=%s a regular expression reached its limit in what the caller said, and counts as not found",
-                      vapi_log_id(d->message->call_id));
-    }
 }
 
 /* ---- lookups and actions ---- */
@@ -145,6 +140,14 @@ void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const ch
                                         strlen(d->host->id), d->host->id, strlen(d->once.call), d->once.call, strlen(type), type, id);
 }
 
+/* The caller and the model wait while an action is filled in, but for the end of a call: what it would ask by itself, it must not. */
+static void collect(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
+{
+    d->reach->only_asked = event != VAPI_EVENT_END_OF_CALL;
+    vapi_errands_collect(d->errands, d->endpoint->actions, event, q);
+    d->reach->only_asked = 0;
+}
+
 int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
 {
     if (!d->endpoint->actions) {
@@ -153,7 +156,7 @@ int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_questi
     if (!vapi_errands_required(d->errands, d->endpoint->actions, event, q)) {
         return 0;
     }
-    vapi_errands_collect(d->errands, d->endpoint->actions, event, q);
+    collect(d, event, q);
     return 1;
 }
 
@@ -191,7 +194,7 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
     }
     q->outcome = record->outcome;
     q->reason = record->reason;
-    vapi_errands_collect(d->errands, d->endpoint->actions, (vapi_event)event, q);
+    collect(d, (vapi_event)event, q);
 }
 
 void vapi_delivery_close(const vapi_delivery_t *d)

@@ -86,6 +86,9 @@ static const char *read_json(vapi_destination_t *d, const char *file, apr_pool_t
     if ((error = vapi_template_read(&d->json, file, d->place, p, ptemp)) != NULL) {
         return error;
     }
+    if (vapi_template_system_reads(d->json)) {
+        return apr_psprintf(p, "%s: a message of role system may hold no value of the caller or the model", file);
+    }
     type = vapi_template_text(d->json, "type");
     name = type ? vapi_text_written(type) : "";
     if (strcmp(name, "number") == 0 && vapi_template_text(d->json, "number")) {

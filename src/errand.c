@@ -102,7 +102,7 @@ static const char *idempotency_key(const vapi_errands_t *errands, const vapi_act
     }
     if (EVP_Digest(all, strlen(all), digest, NULL, EVP_sha256(), NULL) != 1) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, errands->server, "vapi: SHA-256 cannot be had");
-        memset(digest, 0, sizeof(digest));
+        apr_generate_random_bytes(digest, KEY_BYTES);    /* another's key would make a receiver drop this one */
     }
     return apr_pescape_hex(q->pool, digest, KEY_BYTES, 0);
 }
@@ -137,12 +137,13 @@ static vapi_sender_t sender_of(struct vapi_child_t *child, const char *key, int 
     return sender;
 }
 
-errand_end vapi_errand_try(const errand_t *errand, struct vapi_child_t *child, int sync, const char **what, apr_pool_t *p)
+errand_end vapi_errand_try(const errand_t *errand, struct vapi_child_t *child, int spooled, int sync, const char **what, apr_pool_t *p)
 {
     const vapi_outgoing_t *outgoing = vapi_action_outgoing(errand->action);
     vapi_sender_t sender = sender_of(child, errand->key, sync, vapi_clock_now() + vapi_outgoing_timeout(outgoing));
     vapi_sent_t sent;
 
+    sender.spooled = spooled;
     *what = "";
     vapi_outgoing_send(outgoing, &errand->filled, &sender, &sent, p);
     return judge(&sent, what, p);
@@ -379,7 +380,7 @@ static void do_pending(void *baton, apr_pool_t *p)
 
     pending->begun = 1;
     if (!what) {
-        end = vapi_errand_try(&errand, pending->child, spool_sync(pending->spool), &what, p);
+        end = vapi_errand_try(&errand, pending->child, pending->file != NULL, spool_sync(pending->spool), &what, p);
     }
     if (pending->file) {
         vapi_errand_finish(pending->file, errand.about, end, what, pending->server);

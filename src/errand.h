@@ -23,7 +23,7 @@ typedef enum {
 const char *vapi_errand_read(errand_t *errand, const char *text, apr_size_t len, apr_hash_t *actions, apr_pool_t *p);
 
 /** Does it, within the action's timeout. *what: words for the log, in `p` or constant. */
-errand_end vapi_errand_try(const errand_t *errand, struct vapi_child_t *child, int sync, const char **what, apr_pool_t *p);
+errand_end vapi_errand_try(const errand_t *errand, struct vapi_child_t *child, int spooled, int sync, const char **what, apr_pool_t *p);
 
 /** Ends a held file by how its errand ended, and says so in the log: it is removed, put off, or (refused, or failing for a day)
  * set aside. */

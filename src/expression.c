@@ -20,7 +20,7 @@
 extern module AP_MODULE_DECLARE_DATA vapi_transfer_module __attribute__((visibility("default")));
 APLOG_USE_MODULE(vapi_transfer);
 
-#define REGEX_LIMIT "(*LIMIT_MATCH=3000)"
+#define REGEX_LIMIT "(*LIMIT_MATCH=1000)"
 
 struct vapi_expression_t {
     ap_expr_info_t info;

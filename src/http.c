@@ -24,6 +24,7 @@ struct vapi_http_t {
     apr_thread_mutex_t *share_locks[CURL_LOCK_DATA_LAST];
     int ca_directory;                        /* authorities are looked up by hash: a bundle file costs 30 ms of each connection */
     volatile apr_uint32_t connections;
+    volatile apr_uint32_t ending;
 };
 
 /* ---- The idle handles ---- */
@@ -144,6 +145,7 @@ void vapi_http_perform(vapi_http_t *http, const vapi_http_request_t *request, va
         answer->what = "no libcurl handle";
         return;
     }
+    handle->ending = request->may_be_abandoned ? &http->ending : NULL;
     if (vapi_handle_send(handle, request, left, answer, p) && handle->origin_len > 0) {
         give_back(http, handle);
     }
@@ -152,6 +154,11 @@ void vapi_http_perform(vapi_http_t *http, const vapi_http_request_t *request, va
     }
     apr_atomic_add32(&http->connections, (apr_uint32_t)answer->new_connections);
     answer->took = vapi_clock_now() - began;
+}
+
+void vapi_http_abandon(vapi_http_t *http)
+{
+    apr_atomic_set32(&http->ending, 1);
 }
 
 apr_uint32_t vapi_http_connections(const vapi_http_t *http)

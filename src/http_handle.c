@@ -16,6 +16,7 @@
 
 #include <sys/socket.h>
 
+#include <apr_atomic.h>
 #include <apr_strings.h>
 
 #include "vapi_version.h"
@@ -204,6 +205,15 @@ static CURLcode set_tls(CURL *curl, const vapi_http_profile_t *profile, int ca_d
     return CURLE_OK;
 }
 
+/* libcurl asks about once a second while it waits. */
+static int is_ending(void *data, curl_off_t down, curl_off_t down_now, curl_off_t up, curl_off_t up_now)
+{
+    const vapi_handle_t *handle = data;
+
+    (void)down, (void)down_now, (void)up, (void)up_now;
+    return handle->ending && apr_atomic_read32((volatile apr_uint32_t *)handle->ending);
+}
+
 static CURLcode set_callbacks(CURL *curl, vapi_handle_t *handle)
 {
     CURLcode rc;
@@ -212,6 +222,8 @@ static CURLcode set_callbacks(CURL *curl, vapi_handle_t *handle)
     SET(CURLOPT_WRITEDATA, handle);
     SET(CURLOPT_HEADERFUNCTION, take_header);
     SET(CURLOPT_HEADERDATA, handle);
+    SET(CURLOPT_XFERINFOFUNCTION, is_ending);
+    SET(CURLOPT_XFERINFODATA, handle);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, handle);
 #if LIBCURL_VERSION_NUM >= 0x075000
@@ -306,6 +318,7 @@ static CURLcode set_request(CURL *curl, const vapi_http_request_t *request, apr_
 
     SET(CURLOPT_URL, request->url);
     SET(CURLOPT_HTTPHEADER, header_list(request, p));
+    SET(CURLOPT_NOPROGRESS, request->may_be_abandoned ? 0L : 1L);
     SET(CURLOPT_TIMEOUT_MS, (long)(left / 1000));
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(connect >= 1000 ? connect / 1000 : 1));
     return set_method(curl, request);
@@ -358,6 +371,7 @@ static void judge(vapi_handle_t *handle, CURLcode rc)
                  : handle->no_memory ? "no memory for the answer"
                  : answer->address_refused ? "the host resolves to an address that is not public"
                  : rc == CURLE_OK ? "the answer is not HTTP"
+                 : rc == CURLE_ABORTED_BY_CALLBACK ? "given up, since the server process ends"
                  : curl_easy_strerror(rc);
 }
 

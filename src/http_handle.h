@@ -29,6 +29,7 @@ typedef struct vapi_handle_t {
     int once;                                /* may not be sent a second time */
     int reached;                             /* a connection stood, the request was about to leave */
     long before;                             /* bytes libcurl had counted as sent then (a proxy's CONNECT) */
+    const volatile apr_uint32_t *ending;     /* becomes 1 when it is to be given up; NULL: it is not */
     int died;                                /* it would have been sent a second time */
     int no_memory;
 } vapi_handle_t;

@@ -352,6 +352,10 @@ const char *vapi_lookup_ask(const vapi_lookup_t *lookup, vapi_question_t *q, con
     static const char *const states[] = { "ok", "none", "error" };
     const told_t *told = q->answers ? apr_hash_get(q->answers, &lookup, sizeof(lookup)) : NULL;
 
+    if (!told && q->reach && q->reach->only_asked) {    /* not remembered: whoever may wait can still ask */
+        note(lookup, q->reach, "the decision did not ask it, and an action that is not required asks nothing: it is none there");
+        return *path ? "" : states[VAPI_LOOKUP_NONE];
+    }
     if (!told) {
         told = tell(lookup, q);
     }

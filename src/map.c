@@ -280,12 +280,11 @@ static const char *add_entry(vapi_map_t *map, text_t line, apr_pool_t *p)
         return apr_psprintf(p, "the key is longer than %d bytes", KEY_MAX);
     }
     if (value_of(line).len == 0) {
-        return apr_psprintf(p, "the key '%.*s' has no value", (int)key.len, key.at);
+        return "its key has no value";    /* which may be a number: no key is named */
     }
     before = put(&map->keys, key);
     if (before) {
-        return apr_psprintf(p, "the key '%.*s' is in line %u already", (int)key.len, key.at,
-                            line_number(map->keys.content, before));
+        return apr_psprintf(p, "its key is in line %u already", line_number(map->keys.content, before));
     }
     map->entries++;
     map->occurs[key.len] = 1;

@@ -390,6 +390,7 @@ static void send_http(const vapi_outgoing_t *o, const vapi_filled_t *filled, con
     request.connect_timeout = CONNECT_TIMEOUT;
     request.deadline = deadline;
     request.answer_max = VAPI_ANSWER_MAX;
+    request.may_be_abandoned = sender->spooled;
     vapi_http_perform(vapi_child_http(sender->child), &request, &answer, p);
 
     sent->end = answer.end == VAPI_HTTP_ANSWERED ? VAPI_SENT_ANSWERED : VAPI_SENT_FAILED;

@@ -81,7 +81,7 @@ static void work_on(const pass_t *pass, vapi_spooled_t *file, const char *conten
         return;
     }
     if (!what) {
-        end = vapi_errand_try(&errand, pass->child, vapi_spool_is_sync(watch->spool), &what, pass->scratch);
+        end = vapi_errand_try(&errand, pass->child, 1, vapi_spool_is_sync(watch->spool), &what, pass->scratch);
         if (end == ERRAND_FAILED) {
             set_failing(pass, errand.action);
         }

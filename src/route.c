@@ -227,7 +227,6 @@ void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_nam
 
         result = try_route(route, names, form, q, out, &why);
         note(out, route, result ? result : "matched", why);
-        out->limited |= q->met & VAPI_MET_LIMIT;
         if (result && !out->error && strcmp(result, "error") == 0) {
             out->error = apr_psprintf(q->pool, "%s:%u: VapiRoute %s", route->place.file, route->place.line, route->label);
         }

@@ -12,11 +12,12 @@ struct node_t {
     vapi_text_t *text;       /* of a string */
     vapi_encoding encoding;  /* ... and what its place asks of the values in it */
     node_t *child, *next;    /* members or elements, in order */
+    int reads;               /* of all texts in it */
 };
 
 struct vapi_template_t {
     node_t *root;
-    int reads;
+    int system_reads;        /* of the messages with role "system" */
 };
 
 /* What reading needs at every level. */
@@ -27,6 +28,19 @@ typedef struct reader_t {
 } reader_t;
 
 static const char *read_node(node_t **out, const char *key, json_t *value, const node_t *parent, reader_t *reader);
+
+/* A message that instructs the model, or may: its role is known only at run time. */
+static int is_system_message(const node_t *object)
+{
+    const node_t *node;
+
+    for (node = object->child; node; node = node->next) {
+        if (node->text && strcmp(node->key, "role") == 0) {
+            return !vapi_text_is_literal(node->text, NULL) || strcmp(vapi_text_written(node->text), "system") == 0;
+        }
+    }
+    return 0;
+}
 
 /* TwiML is XML, and SIP headers end where a line does, also inside a plan or destination that a file writes out. */
 static vapi_encoding encoding_at(const char *key, const node_t *parent)
@@ -49,6 +63,7 @@ static const char *read_children(node_t *node, reader_t *reader)
             if ((error = read_node(tail, NULL, value, node, reader)) != NULL) {
                 return error;
             }
+            node->reads |= (*tail)->reads;
             tail = &(*tail)->next;
         }
         return NULL;
@@ -57,8 +72,10 @@ static const char *read_children(node_t *node, reader_t *reader)
         if ((error = read_node(tail, key, value, node, reader)) != NULL) {
             return error;
         }
+        node->reads |= (*tail)->reads;
         tail = &(*tail)->next;
     }
+    reader->t->system_reads |= is_system_message(node) ? node->reads : 0;
     return NULL;
 }
 
@@ -79,7 +96,7 @@ static const char *read_node(node_t **out, const char *key, json_t *value, const
     if (error) {
         return apr_psprintf(reader->p, "%s%s%s", key ? key : "", key ? ": " : "", error);
     }
-    reader->t->reads |= vapi_text_reads(node->text);
+    node->reads = vapi_text_reads(node->text);
     return NULL;
 }
 
@@ -128,9 +145,9 @@ json_t *vapi_template_member(const vapi_template_t *t, const char *key)
     return node ? node->value : NULL;
 }
 
-int vapi_template_reads(const vapi_template_t *t)
+int vapi_template_system_reads(const vapi_template_t *t)
 {
-    return t->reads;
+    return t->system_reads;
 }
 
 static json_t *expand(const node_t *node, vapi_question_t *q, int plain, const char **why) /* NOLINT(misc-no-recursion) */

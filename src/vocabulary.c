@@ -242,6 +242,23 @@ static const char *word_hours(const term_t *term, vapi_question_t *q)
     return word;
 }
 
+/* The log is silent while an expression is evaluated: it is told later, once a request. */
+static void note_limit(const vapi_question_t *q, int limited)
+{
+    static const char words[] = "a regular expression reached its limit in what the caller said, and counts as not found";
+    apr_array_header_t *notes = limited && q->reach ? q->reach->notes : NULL;
+    int i;
+
+    for (i = 0; notes && i < notes->nelts; i++) {
+        if (APR_ARRAY_IDX(notes, i, const char *) == words) {
+            return;
+        }
+    }
+    if (notes) {
+        APR_ARRAY_PUSH(notes, const char *) = words;
+    }
+}
+
 static const char *word_signal(const term_t *term, vapi_question_t *q)
 {
     const vapi_signal_t *signal = q->names ? named(q->names->signals, term->name) : NULL;
@@ -254,7 +271,7 @@ static const char *word_signal(const term_t *term, vapi_question_t *q)
     if (!sum) {
         sum = apr_itoa(q->pool, vapi_signal_sum(signal, q->message, &limited));
         keep_answer(q, signal, sum);
-        q->met |= limited ? VAPI_MET_LIMIT : 0;
+        note_limit(q, limited);
     }
     return sum;
 }
@@ -268,7 +285,7 @@ static const char *word_said(const term_t *term, vapi_question_t *q)
     if (!said) {
         said = vapi_signal_said(term->pattern, q->message, &limited) ? "1" : "";
         keep_answer(q, term->pattern, said);
-        q->met |= limited ? VAPI_MET_LIMIT : 0;
+        note_limit(q, limited);
     }
     return said;
 }

@@ -4,6 +4,9 @@
 # that Apache wrote is searched: error log with standard output and error, access log with every note, whatever lies in its directory.
 use strict;
 use warnings;
+use VapiExample qw(sqlite_ask);
+use VapiGuard;
+use VapiPg;
 use VapiTest;
 
 # The last four digits of a number may be shown, what stands before them may not.
@@ -238,6 +241,221 @@ if ($has_h2 && grep { -x "$_/curl" } split /:/, $ENV{PATH}) {
     $h2->log_like(qr/\[http2:trace1\]/, 'mod_http2 did write');
     $h2->no_canary($canary{bearer});
     $h2->stop;
+}
+
+# ---- lookups, actions, the spool, encrypted arguments, explain
+
+# What a request says, what a lookup or a row answers, and the secrets of those who are asked. Numbers without their last four digits.
+my %asked = (
+    caller => '+49308877669922', caller_digits => '4930887766', argument => 'CanaryAskedArgument', said => 'CanaryAskedWords', name => 'CanaryAskedName', prompt => 'CanaryAskedPrompt', control => 'CanaryAskedControl',
+    answer => 'CanaryLookupAnswer', failure => 'CanaryLookupFailure', to => '+33612345679999', to_digits => '3361234567', location => 'CanaryLookupLocation', row => 'CanarySqlValue', zone => 'CanaryLookupZone', key => 'CanaryMapKey',
+    path => 'CanaryLookupPath', query => 'CanaryLookupQuery', bearer => 'CanaryLookupBearer', secret => 'CanaryLookupSecret', api_key => 'CanaryLookupKey', user => 'CanaryLookupUser', password => 'CanaryDbPassword',
+    plain => 'CanaryPlainText', cipher => 'CanaryCipherText', rubbish => 'CanarySpoolRubbish',
+);
+my @given = qw(7CanaryGivenValue CanaryGivenTime CanaryGivenLocation);
+my ($private, $public) = rsa_key();
+my $database = VapiGuard::directory('canary') . '/db';
+my $pg = VapiPg->new;
+my %databases = (
+    sqlite3 => { conf => "DBDriver sqlite3\nDBDParams \"$database\"\n", run => sub { sqlite_ask($database, $_[0]); chown +(getpwnam run_as())[2, 3], $database =~ s{/db\z}{}r, glob "$database*" if $> == 0; return } },
+    pgsql => { conf => "DBDriver pgsql\nDBDParams \"" . $pg->params . " password=$asked{password}\"\nDBDMax 8\n", run => sub { $pg->psql($_[0]); return }, server => $pg },
+);
+walk($_, %{ $databases{$_} }) for sort keys %databases;
+
+sub run_as { my ($user) = grep { defined getpwnam $_ } qw(www-data apache nobody); return $user }
+
+# A private key and the file of its public one.
+sub rsa_key {
+    my $dir = VapiGuard::directory('key');
+    system("openssl genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out $dir/key 2>/dev/null || openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out $dir/key 2>/dev/null") == 0 or die 'openssl genpkey';
+    system("openssl pkey -in $dir/key -pubout -out $dir/pub") == 0 or die 'openssl pkey';
+    return (slurp("$dir/key"), "$dir/pub");
+}
+
+sub encrypted {
+    my ($text) = @_;
+    open my $out, '-|', qq(printf %s '$text' | openssl pkeyutl -encrypt -pubin -inkey $public -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256 | openssl base64 -A) or die "openssl: $!";
+    return scalar <$out>;
+}
+
+# One that sends the caller's number, what was said and both kinds of argument.
+sub out { my ($base, $behaviour) = @_; return "url=\"$base/$behaviour/$asked{path}/%{VAPI_CALLER}?$asked{query}=%{arg:what}\" header=\"X-Said: %{VAPI_LAST_SAID}\" header=\"X-Api-Key: $asked{api_key}\" bearer=env:CANARY_OUT secret-header=\"X-Secret: file:\@DIR\@/out.secret\" timeout=300ms" }
+
+sub walk_conf {
+    my ($database, $crm, $closed) = @_;
+    my %behaviour = (fails => 'status=500', refuses => 'status=400', moves => 'redirect', hangs => 'hang', resets => 'reset', rubbish => 'garbage');
+    my $if = sub { return "\"arg('go') == '$_[0]'\"" };
+    my $lookups = join '', map { "VapiLookup $_ " . out($crm->base, $behaviour{$_}) . "\n" } sort keys %behaviour;
+    my $ask = join ' ', map { "%{lookup:$_}" } sort keys %behaviour;
+    my $actions = join '', map { "VapiAction act-$_ answered route=acts " . out($crm->base, $behaviour{$_}) . "\n" } sort keys %behaviour;
+    return $database . <<"END";
+CustomLog "\@DIR\@/access_log" "%h %m %U %>s %{vapi-call}n %{vapi-type}n %{vapi-tool}n %{vapi-route}n %{vapi-destination}n %{vapi-member}n %{vapi-attempt}n %{vapi-outcome}n %{vapi-reason}n %{vapi-control-status}n %{vapi-control-ms}n %{vapi-lookup-ms}n"
+VapiCredential test hmac secret=file:\@DIR\@/vapi.secret preset=body-only
+VapiAuthenticate test
+VapiSettle 0
+VapiDecrypt \@DIR\@/key.pem ssn
+VapiSpool \@DIR\@/spool
+VapiAllow +49
+VapiMap numbers \@DIR\@/numbers exact
+VapiMap zones \@DIR\@/zones prefix
+VapiHours office map:zones "Mon-Fri 09:00-17:30"
+VapiSignal anger "$asked{said}"
+VapiSet what "%{lookup:crm.name} %{arg:what} %{map:numbers:%{lookup:crm.key}}"
+VapiLookup crm @{[ out($crm->base, 'ok') ]} body=\@DIR\@/body.json
+VapiLookup kept @{[ out($crm->base, 'kept') ]} cache=60
+VapiLookup own url=http://$asked{user}:$asked{password}\@127.0.0.1:@{[ $crm->port ]}/ok/x
+VapiLookup down @{[ out("http://127.0.0.1:$closed", 'ok') ]}
+VapiLookup tls @{[ out('https://127.0.0.1:' . $crm->port, 'ok') ]}
+VapiLookup head url=@{[ $crm->base ]}/ok/x header="X-Who: %{lookup:crm.lines}"
+VapiLookup stops @{[ out($crm->base, 'status=503') ]} on-error=fail
+VapiLookup row sql="SELECT note FROM customer WHERE phone = %s" arg=%{VAPI_CALLER}
+VapiLookup long sql="SELECT note FROM customer WHERE phone = %s" arg="%{arg:what}%{VAPI_TRANSCRIPT}"
+${lookups}VapiDestination looked %{lookup:crm.phone} say="%{var:what}"
+VapiDestination fixed +14155550100 say="%{lookup:row.note} %{arg:ssn} %{lookup:crm.name}" caller-id=%{VAPI_CALLER}
+@{[ $control->conf ]}
+<Location "/asks">
+SetHandler vapi-transfer
+${actions}VapiAction act-down answered route=acts @{[ out("http://127.0.0.1:$closed", 'ok') ]}
+VapiAction act-tls answered route=acts @{[ out('https://127.0.0.1:' . $crm->port, 'ok') ]}
+VapiAction act-ok answered route=acts @{[ out($crm->base, 'ok') ]} body=\@DIR\@/body.json
+VapiAction act-head answered route=acts url=@{[ $crm->base ]}/ok/x header="X-Who: %{lookup:crm.lines}"
+VapiAction act-row answered route=acts sql="INSERT INTO visit (phone, words) VALUES (%s, %s)" arg=%{VAPI_CALLER} arg="%{VAPI_LAST_SAID} %{lookup:row.note} %{arg:ssn}"
+VapiAction act-line answered route=acts file=\@DIR\@/lines body=\@DIR\@/body.json
+VapiAction gate-fails before-transfer required route=gated @{[ out($crm->base, 'status=500') ]}
+VapiAction gate-row before-transfer required route=gated-row sql="INSERT INTO visit (phone, words) VALUES (%s, %s)" arg=%{VAPI_CALLER} arg=%{arg:what}
+VapiAction gate-when before-transfer required route=gated-when when="lookup('hangs') == 'ok' || file(arg('what')) == 'x'" @{[ out($crm->base, 'hang') ]}
+VapiRoute none @{[ $if->('answer') ]} result="%{lookup:crm.name} %{lookup:row.note} %{arg:ssn} %{var:what} %{signal:anger} %{hours:office} %{hours:office\@%{lookup:crm.zone}}"
+VapiRoute none @{[ $if->('cached') ]} result="%{lookup:kept.name}"
+VapiRoute none @{[ $if->('failures') ]} result="$ask %{lookup:down} %{lookup:tls} %{lookup:head} %{lookup:own}"
+VapiRoute none @{[ $if->('rows') ]} result="%{lookup:row} %{lookup:long}"
+VapiRoute none @{[ $if->('acts') ]} name=acts result="%{lookup:crm.name} %{lookup:row.note}"
+VapiRoute looked @{[ $if->('looked') ]}
+VapiRoute map:numbers:%{lookup:crm.key} @{[ $if->('mapped') ]}
+VapiRoute fixed @{[ $if->('gated') ]} name=gated
+VapiRoute fixed @{[ $if->('gated-row') ]} name=gated-row
+VapiRoute fixed @{[ $if->('gated-when') ]} name=gated-when
+VapiRoute fixed @{[ $if->('fixed') ]}
+VapiRoute fixed "arg('go') == 'stops' && lookup('stops.x') == 'x'" name=stops
+VapiRoute none "arg('go') == 'expression' && file(lookup('crm.name')) == 'x'"
+</Location>
+<Location "/read">
+SetHandler vapi-console
+</Location>
+<Location "/manage">
+SetHandler vapi-console
+VapiConsole manage
+</Location>
+END
+}
+
+sub walk {
+    my ($driver, %o) = @_;
+    my $answer = { name => $asked{answer}, phone => $asked{to}, key => $asked{key}, zone => $asked{zone}, lines => "$asked{answer}\r\nX: $asked{answer}" };
+    my $fail = { status => 500, body => $asked{failure}, headers => { location => "/$asked{location}", 'x-canary' => $asked{failure} } };
+    my $ok = { status => 200, body => JSON::PP->new->utf8->encode($answer) };
+    my $crm = VapiControl->new(paths => { map { ("/$_/$asked{path}/%2B" . substr($asked{caller}, 1) . "?$asked{query}=$asked{argument}" => $ok) } 'ok', 'kept' });
+    $o{run}->('CREATE TABLE customer (phone varchar(40), note varchar(100)); CREATE TABLE visit (phone varchar(40) UNIQUE, words varchar(4000));' . "INSERT INTO customer VALUES ('$asked{caller}', '$asked{row}')");
+    $o{run}->(q{CREATE FUNCTION tells() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'told %', NEW.words; RETURN NEW; END $$; CREATE TRIGGER tells BEFORE INSERT ON visit FOR EACH ROW EXECUTE PROCEDURE tells()}) if $o{server};
+    my $t = VapiTest->new(
+        log_level => 'trace8', modules => ['dbd', 'watchdog', 'env'], conf => walk_conf($o{conf}, $crm, $closed), environment => { CANARY_OUT => $asked{bearer} },
+        files => {
+            'key.pem' => [$private, 0600], 'out.secret' => ["$asked{secret}\n", 0600], numbers => "$asked{key}2 fixed\nother fixed\n", zones => "+49 Europe/Berlin\n",
+            'body.json' => '{"caller":"%{VAPI_CALLER}","said":"%{VAPI_TRANSCRIPT}","what":"%{arg:what}","ssn":"%{arg:ssn}","row":"%{lookup:row.note}"}',
+        },
+    );
+    $t->allow_log(qr/core:trace|:(?:trace\d|debug)\]/, qr/a user and password stand in the configuration itself|a secret is sent in the clear|stands in the configuration itself|no Require stands beside it|has no last route|-D DUMP_CONFIG/);
+    $t->start;
+
+    my $ask = sub {
+        my ($name, $expected, %a) = @_;
+        my $id = "$driver-" . ++$count;
+        $crm->script(@{ $a{script} || [] });
+        my $body = vapi_tool_call(
+            call => $id, caller => $asked{caller}, said => ["$asked{said} $asked{name}"], control => $control->url($asked{control}, $a{vapi}), name => $a{tool},
+            args => { go => $a{go} // 'answer', what => $asked{argument}, ssn => $a{ssn} // encrypted($asked{plain}), asked => $asked{to} }, assistant => { model => { messages => [{ role => 'system', content => $asked{prompt} }] } },
+        );
+        my $reply = $t->signed_post('/asks', $body);
+        is($reply->{status}, 200, "$driver, $name: 200");
+        $t->log_like(qr/call=$id .*outcome=$expected/, "$driver, $name: $expected");
+        return { call => $id, body => $body, told => $reply->{json}{results}[0]{result} // $reply->{json}{results}[0]{error} };
+    };
+    # Success: everything is there, where a text names it.
+    is($ask->('answered', 'answered')->{told}, "$asked{answer} $asked{row} $asked{plain} $asked{answer} $asked{argument} 1 " . ($ask->('hours', 'answered')->{told} =~ /(\w+ \w+)\z/)[0], "$driver: what is asked comes");
+    is($ask->('kept', 'answered', go => 'cached')->{told}, $asked{answer}, "$driver: an answer that is kept");
+    is($ask->('kept', 'answered', go => 'cached')->{told}, $asked{answer}, "$driver: and was");
+    $ask->('transferred', 'transferred', go => 'fixed');
+    my $requests = join ' ', map { join ' ', $_->{path}, $_->{body}, values %{ $_->{headers} } } $crm->requests;
+    like($requests, qr/\Q$asked{$_}\E/, "$driver: sent was the $_") for qw(bearer secret api_key path query argument said row plain caller_digits);
+    # Failures of what is asked.
+    $ask->('looked up, not allowed', 'no-route reason=not-allowed', go => 'looked');
+    $ask->('looked up, no entry', 'no-route reason=no-match', go => 'mapped');
+    $ask->('all failures', 'answered', go => 'failures');
+    $ask->('all failures, with answers', 'answered', go => 'failures', script => [($fail) x 4, { status => 200, body => "<html>$asked{failure}" }, { status => 200, body => "{\"$asked{failure}\":" }, $fail]);
+    $ask->("a failure that stops", 'no-route reason=lookup-error', go => 'stops', script => [$fail]);
+    $ask->('an expression that fails', 'no-route', go => 'expression');
+    $ask->('no plain text', 'no-route reason=bad-argument', ssn => $asked{cipher});
+    $ask->('another plain text', 'no-route reason=bad-argument', ssn => 'x' . substr encrypted($asked{plain}), 1);
+    $ask->('refused by Vapi', 'refused', go => 'fixed', vapi => 'body=error');
+    $t->log_like(qr/lookup (\w+): HTTP 500 after/, "$driver: a failure is told of by its name");
+    # Required actions, and all others: done, refused, put off.
+    $ask->('gated', 'no-route reason=action-failed', go => 'gated', script => [$ok, $fail]);
+    $ask->('gated by a row', 'transferred', go => 'gated-row');
+    $ask->('gated by a row that is there', 'no-route reason=action-failed', go => 'gated-row');
+    $ask->('gated by what fails', 'no-route reason=action-failed', go => 'gated-when', script => [$fail, $fail]);
+    my $act = $ask->('acts', 'answered', go => 'acts');
+    $t->signed_post('/asks', $act->{body});
+    $t->log_like(qr/call=$act->{call} action=act-$_->[0] event=answered: $_->[1]/, "$driver: action $_->[0]") for ['refuses', 'HTTP 400; not tried any more: set aside'], ['moves', ''], ['fails', 'HTTP 500; tried again in'], ['hangs', ''], ['down', ''], ['tls', ''], ['row', 'the database refused the statement; tried again'],
+        ['line', 'delivered'], ['ok', 'delivered'], ['head', 'cannot be filled in and is not done'];
+    # Files of the spool that nobody wrote.
+    my $spool = $t->dir . '/spool';
+    my $waiting = sub { return grep { -f } glob "$spool/*" };
+    cmp_ok(scalar $waiting->(), '>', 0, "$driver: some wait");
+    like(slurp(($waiting->())[0]), qr/$asked{argument}/, "$driver: with what they are to say");
+    is(join(' ', map { sprintf '%04o', (stat)[2] & 07777 } $waiting->()) =~ s/0600 ?//gr, '', "$driver: for the servers' user alone");
+    my ($one) = $waiting->();
+    my %put = ('1' => $asked{rubbish}, '2' => "{\"version\":1,\"action\":\"\\n$asked{rubbish} x\",\"call\":\"$asked{rubbish}\\n\",\"event\":\"$asked{rubbish} x\"}", 3 => slurp($one) =~ s/"kind":"\w+"/"kind":"$asked{rubbish}"/r, 4 => slurp($one) =~ s/"action":"[^"]*"/"action":"$asked{rubbish} $asked{rubbish}"/r);
+    for my $i (sort keys %put) {
+        my $name = sprintf '%s/%016x-%016x', $spool, (time - 2 * 86400) * 1_000_000, $i;    # as one that was tried for days
+        spit($name, $put{$i});
+        chmod 0600, $name;
+        chown +(getpwnam run_as())[2, 3], $name if $> == 0;
+    }
+    ok(wait_until(sub { my @aside = glob "$spool/set-aside/*-000000000000000[1-4]"; return @aside == 4 }, 10), "$driver: what is no errand is set aside");
+    $t->log_like(qr/action=- event=-: is not readable; not tried any more/, "$driver: and the log names nothing of it");
+    # The database fails, then goes.
+    $o{run}->('ALTER TABLE customer RENAME TO gone');
+    $ask->('no table', 'answered', go => 'rows');
+    $o{server}->stop if $o{server};
+    $ask->('no database', 'answered', go => 'rows');
+    $t->log_like(qr/lookup row: the database (?:refused the statement|cannot be reached)|lookup row: no connection to the database/, "$driver: which the log says, without words of the database");
+    if ($o{server}) {
+        $o{server}->start;
+        $ask->('a database again', 'answered', go => 'rows');
+        unlike($t->log, qr/told $asked{said}/, 'nor what a trigger says');
+    }
+    # The console.
+    $o{run}->('ALTER TABLE gone RENAME TO customer');
+    my $message = vapi_tool_call(caller => $asked{caller}, said => [$asked{said}], args => { go => 'fixed', what => $asked{argument}, ssn => encrypted($asked{plain}) }, control => $control->url($asked{control}));
+    my @shown = ($t->get('/read/status'), $t->post('/read/explain?location=/asks', $message), $t->post("/read/explain?location=/asks&with=row.note=$given[0]&with=crm.name=$given[0]", $message));
+    push @shown, map { $t->post("/manage/explain?location=$_", $message) } "/asks&at=$given[1]", "/asks&with=$given[0]=x", "/asks&with=crm=$given[0]", "/asks&with=$given[0]", "/asks&with=attempt=$given[0]", "/$given[2]", "/asks&$given[0]=1", "/asks&lookups=$given[0]";
+    is(join(' ', map { $_->{status} } @shown), '200 200 200 400 400 400 400 400 404 400 400', "$driver: asked of the console");
+    is($shown[2]{json}{route}, 'fixed', "$driver: explained");
+    my $said = join ' ', map { $_->{body} } @shown;
+    is(join(' ', grep { index($said, $_) >= 0 } values %asked, @given), '', "$driver: shows and repeats nothing");
+    my $live = $t->post('/manage/explain?location=/asks&lookups=on', $message);
+    like($live->{body}, qr/$asked{row} $asked{plain}/, "$driver: but for those who manage it");
+    is(join(' ', grep { /CanaryGiven/ && /\[vapi_transfer:/ } split /\n/, $t->log), '', "$driver: nor does the module log what was asked of the console");
+    # All of it.
+    $t->graceful;
+    $ask->('once more', 'answered');
+    $t->log_like(qr/\[\w+:trace[5-8]\]/, "$driver: httpd did write at its lowest levels");
+    $t->allow_log(qr/vapi: call=|vapi: a?ction=|AH0063\d|AH0062\d|\[dbd:/);
+    $t->{own}{$_} = 1 for grep { -f } glob("$spool/* $spool/.new-* $spool/set-aside/*"), $t->dir . '/lines';
+    $t->no_canary((grep { !/^\+/ } values %asked), map { substr $_, 1 } grep { /^\+/ } values %asked);
+    my ($code, $out, $err) = configtest(walk_conf($o{conf}, $crm, $closed), %$t{qw(modules environment files)}, defines => ['DUMP_VAPI']);
+    is($code, 0, "$driver: a dump");
+    is(join(' ', grep { index("$out$err", $asked{$_}) >= 0 } qw(bearer secret api_key user password)), '', "$driver: shows no secret");
+    $t->stop;
 }
 
 # ---- dumps and refusals

@@ -45,11 +45,11 @@ static void test_lines(void **state)
         { "a # no comment here\n", NULL },
         { "\xEF\xBB\xBF# a byte order mark\na b\n", NULL },
         { "k\xC3\xB6ln \xE2\x82\xAC \xF0\x9F\x93\x9E\n", NULL },
-        { "a b\nkey\n", "line 2: the key 'key' has no value" },
-        { "a b\nkey  \t \r\n", "line 2: the key 'key' has no value" },
-        { "a b\nkey", "line 2: the key 'key' has no value" },
-        { "# c\n\na b\nb c\r\na d\n", "line 5: the key 'a' is in line 3 already" },
-        { "a b\na b\n", "line 2: the key 'a' is in line 1 already" },
+        { "a b\nkey\n", "line 2: its key has no value" },
+        { "a b\nkey  \t \r\n", "line 2: its key has no value" },
+        { "a b\nkey", "line 2: its key has no value" },
+        { "# c\n\na b\nb c\r\na d\n", "line 5: its key is in line 3 already" },
+        { "a b\na b\n", "line 2: its key is in line 1 already" },
         { "a b\nx y\x01z\n", "line 2: it holds a control character (byte 0x01)" },
         { "a b\n\n# \x1b[0m\n", "line 3: it holds a control character (byte 0x1b)" },
         { "a b\x7f\n", "line 1: it holds a control character (byte 0x7f)" },
@@ -61,7 +61,7 @@ static void test_lines(void **state)
         { "a \xC3", "line 1: it is not UTF-8" },
         { "a \xC0\xAF\n", "line 1: it is not UTF-8" },
         { "a \xED\xA0\x80\n", "line 1: it is not UTF-8" },
-        { "a b\nb\nb c\na d\n", "line 2: the key 'b' has no value" },
+        { "a b\nb\nb c\na d\n", "line 2: its key has no value" },
     };
     apr_size_t i;
 
@@ -237,7 +237,7 @@ static void test_make_checks(void **state)
     vapi_map_t *map;
 
     (void)state;
-    assert_string_equal(vapi_map_make(&map, "m", "a b\na c", 7, 0, NULL, pool), "line 2: the key 'a' is in line 1 already");
+    assert_string_equal(vapi_map_make(&map, "m", "a b\na c", 7, 0, NULL, pool), "line 2: its key is in line 1 already");
 }
 
 /* ---- values ---- */
