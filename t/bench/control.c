@@ -8,7 +8,12 @@
  * Listens on a free loopback port, prints "port N", and answers every request with 200 and a small JSON once its body
  * is read and the delay has passed; keeps connections open. Prints its counts as one line of JSON at SIGUSR1 and at the
  * end (SIGTERM, SIGINT, or when the program that started it is gone).
+ *
+ * Of the requests to a control URL (/CALL-ID/control) it tells how long ago their webhook was begun, which load.c writes into the
+ * call's id: p50_us and p99_us are of those that came since the last SIGUSR1, without the warm-up's. answer_p99_us is what the delay
+ * came to: on a busy machine it is longer than it should be.
  */
+#include "latency.h"
 #include "wire.h"
 
 #include <arpa/inet.h>
@@ -23,9 +28,13 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
-#define HEAD_MAX 16384
+#define HEAD_MAX  16384
+#define CALL_AT   6                  /* behind "POST /" */
+#define CALL_LEN  36
+#define TIME_AT   (CALL_AT + 24)     /* the last twelve digits of the call's id */
 
 static const char answer[] =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{\"status\":\"done\"}";
@@ -45,18 +54,23 @@ typedef struct connection_t {
 } connection_t;
 
 static struct {
-    int epoll, listener, signals;
+    int epoll, listener, signals, timer;
     SSL_CTX *tls;
     uint64_t delay;
     connection_t *first, *last;      /* that wait */
     unsigned long connections, requests, open, busy, busiest;
+    latency_t arrivals;              /* from the webhook's beginning to the request for its call */
+    latency_t answers;               /* from a request that waits to its answer: the delay, and how late this program was */
 } control;
 
 static void print_counts(void)
 {
-    printf("{\"connections\":%lu,\"requests\":%lu,\"open\":%lu,\"busiest\":%lu}\n", control.connections, control.requests,
-           control.open, control.busiest);
+    printf("{\"connections\":%lu,\"requests\":%lu,\"open\":%lu,\"busiest\":%lu,\"p50_us\":%.1f,\"p99_us\":%.1f,\"answer_p99_us\":%.1f}\n",
+           control.connections, control.requests, control.open, control.busiest, latency_quantile(&control.arrivals, 0.5),
+           latency_quantile(&control.arrivals, 0.99), latency_quantile(&control.answers, 0.99));
     fflush(stdout);
+    memset(&control.arrivals, 0, sizeof control.arrivals);
+    memset(&control.answers, 0, sizeof control.answers);
 }
 
 static void drop(connection_t *c)
@@ -112,6 +126,19 @@ static ssize_t read_head(connection_t *c)
     return got;
 }
 
+static void note_arrival(const connection_t *c)
+{
+    uint64_t began;
+
+    if (c->head_len <= CALL_AT + CALL_LEN || strncmp(c->head + CALL_AT + CALL_LEN, "/control ", 9) != 0) {
+        return;
+    }
+    began = strtoull(c->head + TIME_AT, NULL, 16);
+    if (began) {
+        latency_add(&control.arrivals, (wire_now() - began) & WIRE_TIME_MASK);
+    }
+}
+
 static ssize_t read_body(connection_t *c)
 {
     static char thrown_away[65536];
@@ -125,6 +152,7 @@ static ssize_t read_body(connection_t *c)
         c->body_left -= (size_t)got;
     }
     control.requests++;
+    note_arrival(c);
     if (++control.busy > control.busiest) {
         control.busiest = control.busy;
     }
@@ -185,18 +213,32 @@ static void accept_all(void)
     }
 }
 
-/** Answers those whose delay is over. @return milliseconds until the next, -1 if nobody waits */
-static int answer_due(void)
+/** Answers those whose delay is over, and has the timer wake us for the next: epoll's own time-out counts whole milliseconds. */
+static void answer_due(void)
 {
-    uint64_t now = wire_now();
+    struct itimerspec next = { 0 };
     connection_t *c;
 
-    while ((c = control.first) && c->due <= now) {
+    while ((c = control.first) && c->due <= wire_now()) {
         control.first = c->next;
+        latency_add(&control.answers, wire_now() - c->due + control.delay);
         c->step = ANSWERING;
         advance(c);
     }
-    return c ? (int)((c->due - now + 999999) / 1000000) : -1;
+    if (c) {
+        next.it_value.tv_sec = (time_t)(c->due / 1000000000u);
+        next.it_value.tv_nsec = (long)(c->due % 1000000000u);
+        timerfd_settime(control.timer, TFD_TIMER_ABSTIME, &next, NULL);
+    }
+}
+
+static void take_expiry(void)
+{
+    uint64_t expired;
+
+    if (read(control.timer, &expired, sizeof expired) < 0 && errno != EAGAIN) {
+        wire_fail("timer");
+    }
 }
 
 /** @return 0 when it is time to end */
@@ -250,6 +292,15 @@ static void take_signals(void)
     watch(control.signals, &control.signals);
 }
 
+static void make_timer(void)
+{
+    control.timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (control.timer < 0) {
+        wire_fail("timerfd_create");
+    }
+    watch(control.timer, &control.timer);
+}
+
 static void read_options(int argc, char **argv)
 {
     static const struct option known[] = {
@@ -285,9 +336,11 @@ int main(int argc, char **argv)
     read_options(argc, argv);
     control.epoll = epoll_create1(EPOLL_CLOEXEC);
     take_signals();
+    make_timer();
     listen_somewhere();
     while (running) {
-        n = epoll_wait(control.epoll, events, 256, answer_due());
+        answer_due();
+        n = epoll_wait(control.epoll, events, 256, -1);
         if (n < 0 && errno != EINTR) {
             wire_fail("epoll_wait");
         }
@@ -297,6 +350,9 @@ int main(int argc, char **argv)
             }
             else if (events[i].data.ptr == &control.signals) {
                 running = take_signal();
+            }
+            else if (events[i].data.ptr == &control.timer) {
+                take_expiry();
             }
             else {
                 advance(events[i].data.ptr);

@@ -13,12 +13,14 @@
  * leader): its CPU time over just that time, and its memory before the first connection and at the end under load, come from /proc.
  * Prints one line of JSON; ends with 1 when a reply was wrong, with 2 when it could not measure.
  */
+#include "latency.h"
 #include "usage.h"
 #include "wire.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +44,6 @@
 #define SECOND          1000000000ull
 #define PATIENCE        (20 * SECOND)     /* a server that answers nobody for so long hangs */
 #define ERRORS_MAX      100 
-#define BUCKETS         (64 * 60)
 
 typedef struct connection_t {
     wire_t wire;
@@ -81,7 +82,7 @@ static struct {
     usage_t idle, before, after;
     double own_cpu;
     uint64_t measured_ns;
-    uint32_t latency[BUCKETS];
+    latency_t latency;
 } run;
 
 /* ---- the request ---- */
@@ -186,15 +187,16 @@ static void sign(char *text)
     }
 }
 
-/** A new call with a new tool call, unlike those of any other run. */
+/** A new call with a new tool call, unlike those of any other run. The call's id ends with the time, which control.c reads, or with 0
+ * where the request does not count. */
 static void write_ids(connection_t *c)
 {
     char call[MARK_LEN + 1];
     unsigned long n = run.sent++;
     size_t i;
 
-    snprintf(call, sizeof call, "%08x-%04x-4%03x-8%03x-%012lx", run.run_id[0], run.run_id[1] & 0xffff, run.run_id[1] >> 16 & 0xfff,
-             run.run_id[1] >> 20 & 0xfff, n & 0xfffffffffffful);
+    snprintf(call, sizeof call, "%08x-%04lx-4%03lx-8%03x-%012" PRIx64, run.run_id[0], n & 0xffff, n >> 16 & 0xfff,
+             run.run_id[1] & 0xfff, run.phase == MEASURING ? c->began & WIRE_TIME_MASK : 0);
     snprintf(c->tool_call, sizeof c->tool_call, "call_%08x%016lx", run.run_id[0], n);
     for (i = 0; i < request.calls; i++) {
         memcpy(c->request + request.call_at[i], call, MARK_LEN);
@@ -202,37 +204,6 @@ static void write_ids(connection_t *c)
     for (i = 0; i < request.tool_calls; i++) {
         memcpy(c->request + request.tool_call_at[i], c->tool_call, TOOL_MARK_LEN);
     }
-}
-
-/* ---- latencies: 64 buckets for each power of two, so a value is told to 1.6 % ---- */
-
-static unsigned bucket_of(uint64_t ns)
-{
-    unsigned shift = ns < 128 ? 0 : 57 - (unsigned)__builtin_clzll(ns);
-    unsigned bucket = shift * 64 + (unsigned)(ns >> shift);
-
-    return bucket < BUCKETS ? bucket : BUCKETS - 1;
-}
-
-static double microseconds_of(unsigned bucket)
-{
-    unsigned shift = bucket < 128 ? 0 : bucket / 64 - 1;
-
-    return (double)((uint64_t)(bucket - shift * 64) << shift) / 1000.0;
-}
-
-static double quantile(double q)
-{
-    uint64_t wanted = (uint64_t)(q * (double)run.measured), seen = 0;     /* how many are quicker than the one that is looked for */
-    unsigned i;
-
-    for (i = 0; i < BUCKETS - 1; i++) {
-        seen += run.latency[i];
-        if (seen > wanted || seen == run.measured) {
-            break;
-        }
-    }
-    return microseconds_of(i);
 }
 
 /* ---- one request after the other ---- */
@@ -276,11 +247,11 @@ static void connect_to_server(connection_t *c)
 
 static void begin_request(connection_t *c)
 {
+    c->began = wire_now();
     write_ids(c);
     sign(c->request);
     c->sent = 0;
     c->reply_len = 0;
-    c->began = wire_now();
     run.in_flight++;
 }
 
@@ -334,7 +305,7 @@ static int end_request(connection_t *c)
     run.met += !c->met;
     c->met = 1;
     if (run.phase == MEASURING) {
-        run.latency[bucket_of(now - c->began)]++;
+        latency_add(&run.latency, now - c->began);
         run.measured++;
         if (now >= run.ends || (opt.requests && run.measured >= opt.requests)) {
             stop_measuring();
@@ -462,7 +433,7 @@ static void print_result(void)
            "\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"sent\":%lu,\"errors\":%lu,\"connects\":%lu,\"body_bytes\":%zu,"
            "\"idle_pss_kb\":%lu,\"pss_kb\":%lu,\"rss_kb\":%lu,\"processes\":%d,\"load_cpu_us\":%.2f}\n",
            run.measured, seconds, (double)run.measured / seconds, (run.after.cpu_us - run.before.cpu_us) / n,
-           (run.after.user_us - run.before.user_us) / n, quantile(0.5), quantile(0.9), quantile(0.99), quantile(0.999), quantile(1.0),
+           (run.after.user_us - run.before.user_us) / n, latency_quantile(&run.latency, 0.5), latency_quantile(&run.latency, 0.9), latency_quantile(&run.latency, 0.99), latency_quantile(&run.latency, 0.999), latency_quantile(&run.latency, 1.0),
            run.sent, run.errors, run.connects, request.len - request.body_at, run.idle.pss_kb, run.after.pss_kb, run.after.rss_kb,
            run.after.processes, run.own_cpu / n);
 }

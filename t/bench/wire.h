@@ -32,6 +32,9 @@ ssize_t wire_write(wire_t *w, const void *buf, size_t len);
 /** Monotonic nanoseconds. */
 uint64_t wire_now(void);
 
+/** As much of it as a call's id has room for, 78 hours: load.c writes there when the webhook was begun, control.c reads it. */
+#define WIRE_TIME_MASK UINT64_C(0xffffffffffff)
+
 /** Prints "bench: ..." with the word of errno when it is set, and ends the program with status 2. */
 void wire_fail(const char *what) __attribute__((noreturn));
 
