@@ -76,6 +76,9 @@ void vapi_http_perform(vapi_http_t *http, const vapi_http_request_t *request, va
 /** The child ends: what may be abandoned ends within a second, and begins no more. For any thread; nothing is freed yet. */
 void vapi_http_abandon(vapi_http_t *http);
 
+/** Was it? For what somebody does again and that waits for something else than an answer. */
+int vapi_http_is_abandoned(const vapi_http_t *http);
+
 /** Is this a public unicast address? v4-mapped, NAT64 and 6to4 forms are looked through. `addr` is a struct sockaddr of AF_INET
  * or AF_INET6; other families are not public. */
 int vapi_http_address_is_public(const void *addr);

@@ -101,7 +101,7 @@ typedef struct vapi_sender_t {
     apr_time_t deadline;               /* of vapi_clock; the timeout= of the thing itself counts too */
     const char *idempotency_key;       /* HTTP: sent as Idempotency-Key; NULL: none */
     int is_query;                      /* SQL: the row is wanted */
-    int spooled;                       /* HTTP: it is in a spool, and may be abandoned when the child ends */
+    int spooled;                       /* HTTP, FILE: it is in a spool, and may be abandoned when the child ends */
     int sync;                          /* FILE: on the disk before it counts as written */
 } vapi_sender_t;
 

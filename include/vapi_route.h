@@ -27,6 +27,9 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
 /** Puts a route at a table's end and gives it its label. @return NULL or what is wrong (a label twice) */
 const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_pool_t *p);
 
+/** Is there a route of this label in the table? */
+int vapi_route_has_label(const apr_array_header_t *table, const char *label);
+
 /** How one route fared. */
 typedef struct vapi_trace_t {
     const vapi_route_t *route;

@@ -327,18 +327,6 @@ void vapi_check_cycles(vapi_check_t *check)
 
 /* ---- actions ---- */
 
-static int has_label(const apr_array_header_t *routes, const char *label)
-{
-    int i;
-
-    for (i = 0; i < routes->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(routes, i, vapi_route_t *)->label, label) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* In a section with a table of its own, route= must name one of it; outside of sections it may be meant for some table only. */
 static void check_labels(vapi_check_t *check, const vapi_endpoint_t *e, const vapi_action_t *action)
 {
@@ -352,7 +340,7 @@ static void check_labels(vapi_check_t *check, const vapi_endpoint_t *e, const va
     }
     for (i = 0; labels && i < labels->nelts; i++) {
         const char *label = APR_ARRAY_IDX(labels, i, const char *);
-        if (!has_label(routes, label)) {
+        if (!vapi_route_has_label(routes, label)) {
             vapi_check_report(check, APLOG_ERR, e->server, vapi_action_place(action),
                               apr_psprintf(check->ptemp, "VapiAction %s: route=%s: no route of the table has this label%s",
                                            vapi_action_name(action), label, vapi_check_nearest(known, label, check->ptemp)));

@@ -185,7 +185,7 @@ const char *vapi_read_map(cmd_parms *cmd, void *conf, const vapi_words_t *words)
     static const char *const kinds[] = { "exact", "prefix", NULL };
     vapi_host_conf_t *host = conf;
     const char *name = vapi_words_at(words, 0), *error;
-    vapi_lastgood_t content;
+    vapi_lastgood_t content = { NULL, 0, 0, NULL };
     vapi_map_t *map;
     int kind;
 

@@ -161,6 +161,11 @@ void vapi_http_abandon(vapi_http_t *http)
     apr_atomic_set32(&http->ending, 1);
 }
 
+int vapi_http_is_abandoned(const vapi_http_t *http)
+{
+    return apr_atomic_read32((volatile apr_uint32_t *)&http->ending) != 0;
+}
+
 apr_uint32_t vapi_http_connections(const vapi_http_t *http)
 {
     return apr_atomic_read32((volatile apr_uint32_t *)&http->connections);

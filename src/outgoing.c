@@ -476,12 +476,17 @@ static int try_lock(const outgoing_file_t *file)
     return 1;
 }
 
-/* Anybody may hold the file, for as long as he likes: nobody waits for that beyond his own time. */
-static int lock_file(const outgoing_file_t *file, apr_time_t deadline)
+static int is_abandoned(const vapi_sender_t *sender)
+{
+    return sender->spooled && vapi_http_is_abandoned(vapi_child_http(sender->child));
+}
+
+/* Anybody may hold the file, for as long as he likes: nobody waits for that beyond his own time, nor the end of the child. */
+static int lock_file(const outgoing_file_t *file, const vapi_sender_t *sender, apr_time_t deadline)
 {
     int locked;
 
-    while (!(locked = try_lock(file)) && vapi_clock_left(deadline) > 0) {
+    while (!(locked = try_lock(file)) && vapi_clock_left(deadline) > 0 && !is_abandoned(sender)) {
         apr_sleep(LOCK_PAUSE);
     }
     return locked;
@@ -518,14 +523,15 @@ static int write_line(outgoing_file_t *file, const char *line, apr_size_t len)
     return n > 0 && (apr_size_t)n == len - from;
 }
 
-static const char *append(outgoing_file_t *file, const vapi_filled_t *filled, int sync, apr_time_t deadline, apr_pool_t *p)
+static const char *append(outgoing_file_t *file, const vapi_filled_t *filled, const vapi_sender_t *sender, apr_time_t deadline,
+                          apr_pool_t *p)
 {
     const char *body = filled->body ? filled->body : "";
     const char *line = apr_pstrcat(p, "\n", body, "\n", NULL);
     apr_size_t len = strlen(line);
     int whole;
 
-    if (!lock_file(file, deadline)) {
+    if (!lock_file(file, sender, deadline)) {
         return "another process has locked the file";
     }
     whole = write_line(file, line, len) || (is_torn(file) && write_line(file, line, len));
@@ -533,13 +539,13 @@ static const char *append(outgoing_file_t *file, const vapi_filled_t *filled, in
     if (!whole) {
         return "the file could not be written";
     }
-    return sync && file->is_regular && fdatasync(file->fd) != 0 ? "the file could not be brought to the disk" : NULL;
+    return sender->sync && file->is_regular && fdatasync(file->fd) != 0 ? "the file could not be brought to the disk" : NULL;
 }
 
 static void send_file(const vapi_outgoing_t *o, const vapi_filled_t *filled, const vapi_sender_t *sender, apr_time_t deadline,
                       vapi_sent_t *sent, apr_pool_t *p)
 {
-    sent->what = o->file->fd < 0 ? "the file is not open" : append(o->file, filled, sender->sync, deadline, p);
+    sent->what = o->file->fd < 0 ? "the file is not open" : append(o->file, filled, sender, deadline, p);
     sent->end = sent->what ? VAPI_SENT_FAILED : VAPI_SENT_DONE;
 }
 

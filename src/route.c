@@ -92,7 +92,7 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
     return NULL;
 }
 
-static int has_label(const apr_array_header_t *table, const char *label)
+int vapi_route_has_label(const apr_array_header_t *table, const char *label)
 {
     int i;
 
@@ -121,12 +121,12 @@ const char *vapi_route_add(apr_array_header_t *table, vapi_route_t *route, apr_p
 {
     int number;
 
-    if (route->label && has_label(table, route->label)) {
+    if (route->label && vapi_route_has_label(table, route->label)) {
         return apr_psprintf(p, "name=%s: another route of this table has that name", route->label);
     }
     if (!route->label) {
         route->label = route->target;
-        for (number = labels_of(table, route->target) + 1; has_label(table, route->label); number++) {
+        for (number = labels_of(table, route->target) + 1; vapi_route_has_label(table, route->label); number++) {
             route->label = apr_psprintf(p, "%s#%d", route->target, number);
         }
     }

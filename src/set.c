@@ -2,6 +2,7 @@
 #include <apr_strings.h>
 
 #include "vapi_given.h"
+#include "vapi_reach.h"
 #include "vapi_set.h"
 
 typedef struct line_t {
@@ -103,6 +104,9 @@ static value_t *make_value(const vapi_set_t *set, vapi_question_t *q)
     value->read = q->read;
     value->met = q->met;
     value->barred = q->barred;
+    if (q->reach && q->reach->only_asked) {    /* a lookup that it wants may be none only here: not remembered, as the lookup is not */
+        apr_hash_set(q->answers, &set, sizeof(set), NULL);
+    }
     q->read = read;
     q->met = met;
     q->barred = barred;
