@@ -21,6 +21,7 @@
  * The console (src/console.c) asks the same table without doing anything: src/explain.c.
  */
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
 
 #include <ap_mpm.h>
@@ -128,6 +129,7 @@ static apr_status_t end_child(void *data)
 
     vapi_http_abandon(vapi_child_http(global->child));
     global->child = NULL;
+    vapi_errands_await_pass();
     return APR_SUCCESS;
 }
 
@@ -160,10 +162,26 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
     apr_pool_pre_cleanup_register(pchild, global, end_child);
 }
 
+/* The signals that end a prefork child do so wherever its one thread is, inside malloc too, and then wait for threads that need
+ * malloc to end: they come when the call is answered. Under the other MPMs they do not come to this thread. */
+static int webhook(request_rec *r)
+{
+    sigset_t ends, before;
+    int rc;
+
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &ends, &before);
+    rc = vapi_webhook(r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
 static int handler(request_rec *r)
 {
     if (strcmp(r->handler, "vapi-transfer") == 0) {
-        return vapi_webhook(r);
+        return webhook(r);
     }
     return strcmp(r->handler, "vapi-console") == 0 ? vapi_console(r) : DECLINED;
 }

@@ -28,7 +28,6 @@ const char *vapi_action_name(const vapi_action_t *a);
 vapi_event vapi_action_event(const vapi_action_t *a);
 const char *vapi_event_name(vapi_event event);
 int vapi_action_is_required(const vapi_action_t *a);
-const vapi_expression_t *vapi_action_when(const vapi_action_t *a);      /* NULL: always */
 const apr_array_header_t *vapi_action_routes(const vapi_action_t *a);   /* const char *, labels; NULL: all */
 vapi_place_t vapi_action_place(const vapi_action_t *a);
 vapi_outgoing_t *vapi_action_outgoing(const vapi_action_t *a);

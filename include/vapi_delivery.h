@@ -50,8 +50,11 @@ int vapi_delivery_asks_outside(const vapi_delivery_t *d);
 /** Tells apart what is asked in this delivery, for the errands' Idempotency-Keys: `type` and `id` as in vapi_once_claim. */
 void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const char *id);
 
-/** The required actions of an event, then the others of it. @return 0: a required one failed, and the route is not available */
-int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q);
+/** The required actions of an event. @return 0: one failed, and the route is not available */
+int vapi_delivery_gate(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q);
+
+/** The other actions of an event: filled in and spooled. Before a transfer or an answer they ask no lookup that was not asked. */
+void vapi_delivery_tell(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q);
 
 /** What came of it is known (record->outcome): its actions are filled in and spooled. `q` gets what the record says of the route. */
 void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vapi_record_t *record);

@@ -44,4 +44,7 @@ void vapi_errands_collect(vapi_errands_t *errands, const apr_array_header_t *act
  */
 apr_status_t vapi_errands_watch(vapi_spool_t *spool, apr_hash_t *actions, server_rec *s, apr_pool_t *pconf);
 
+/** The child ends, and vapi_global()->child is NULL by now: returns when nobody goes through the spool on its behalf any more. */
+void vapi_errands_await_pass(void);
+
 #endif

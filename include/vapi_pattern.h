@@ -12,7 +12,7 @@
 
 typedef struct vapi_pattern_t vapi_pattern_t;
 
-#define VAPI_PATTERN_TIME 50000    /* microseconds that one search may take at most, about */
+#define VAPI_PATTERN_TIME 50000    /* microseconds of a thread's work that one search may take at most, about */
 
 /** Compiles a case-insensitive pattern (Perl's syntax, UTF-8) at start-up; it ends with `p`. @return NULL or PCRE's words and the
  * offset */
@@ -26,7 +26,10 @@ typedef enum { VAPI_PATTERN_MISSED = 0, VAPI_PATTERN_FOUND, VAPI_PATTERN_LIMIT }
  * searched without an error: a foreign byte is a control character to it. */
 vapi_pattern_result vapi_pattern_find(const vapi_pattern_t *pattern, const char *text, apr_size_t len);
 
-/** The same, and LIMIT at `deadline` (a vapi_clock_now() value) where that comes before VAPI_PATTERN_TIME has passed. */
+/** Microseconds that this thread has worked. */
+apr_time_t vapi_pattern_clock(void);
+
+/** The same, and LIMIT at `deadline` (of vapi_pattern_clock(), in this thread) where that comes before VAPI_PATTERN_TIME has passed. */
 vapi_pattern_result vapi_pattern_find_until(const vapi_pattern_t *pattern, const char *text, apr_size_t len, apr_time_t deadline);
 
 #endif

@@ -19,7 +19,7 @@ typedef struct vapi_reach_t {
     struct vapi_state_t *state;        /* where answers are kept; NULL: nowhere */
     const char *host;                  /* the virtual host's id: part of the keys of what is kept */
     apr_time_t deadline;               /* of vapi_clock: all that is asked ends before */
-    int only_asked;                    /* nothing new is asked at all: an action that waits for no answer is filled in */
+    int only_asked;                    /* nothing new is asked at all: an action that may delay nothing is filled in */
     int only_reads;                    /* nothing but GET and SELECT may be asked (an explanation) */
     apr_hash_t *made;                  /* what was asked in this request, by lookup and expanded form -> vapi_answer_t * */
     apr_array_header_t *notes;         /* const char *: what went wrong, for the log. Constant words and configured names only.

@@ -24,7 +24,6 @@ typedef struct vapi_sql_t vapi_sql_t;    /* one statement */
  */
 const char *vapi_sql_make(vapi_sql_t **out, server_rec *s, const char *label, const char *sql, int args, apr_pool_t *p);
 
-const char *vapi_sql_text(const vapi_sql_t *sql);
 
 /** Does it only read (begins with SELECT, after comments and blanks)? */
 int vapi_sql_only_reads(const vapi_sql_t *sql);

@@ -139,11 +139,6 @@ int vapi_action_is_required(const vapi_action_t *a)
     return a->required;
 }
 
-const vapi_expression_t *vapi_action_when(const vapi_action_t *a)
-{
-    return a->when;
-}
-
 const apr_array_header_t *vapi_action_routes(const vapi_action_t *a)
 {
     return a->routes;

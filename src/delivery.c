@@ -140,24 +140,20 @@ void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const ch
                                         strlen(d->host->id), d->host->id, strlen(d->once.call), d->once.call, strlen(type), type, id);
 }
 
-/* The caller and the model wait while an action is filled in, but for the end of a call: what it would ask by itself, it must not. */
-static void collect(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
+int vapi_delivery_gate(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
 {
-    d->reach->only_asked = event != VAPI_EVENT_END_OF_CALL;
-    vapi_errands_collect(d->errands, d->endpoint->actions, event, q);
-    d->reach->only_asked = 0;
+    return !d->endpoint->actions || vapi_errands_required(d->errands, d->endpoint->actions, event, q);
 }
 
-int vapi_delivery_before(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
+void vapi_delivery_tell(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)
 {
     if (!d->endpoint->actions) {
-        return 1;
+        return;
     }
-    if (!vapi_errands_required(d->errands, d->endpoint->actions, event, q)) {
-        return 0;
-    }
-    collect(d, event, q);
-    return 1;
+    /* the caller waits for the transfer: what only an action wants to know is not asked before it */
+    d->reach->only_asked = event == VAPI_EVENT_BEFORE_TRANSFER || event == VAPI_EVENT_BEFORE_ANSWER;
+    vapi_errands_collect(d->errands, d->endpoint->actions, event, q);
+    d->reach->only_asked = 0;
 }
 
 /* Which actions an outcome has; what was limited, or only seen again, has none. */
@@ -185,7 +181,7 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
 {
     int event = event_of(record->outcome);
 
-    if (!d->endpoint->actions || event == NO_ACTIONS) {
+    if (event == NO_ACTIONS) {
         return;
     }
     if (!q->route) {    /* no further route was found behind the one that was refused */
@@ -194,7 +190,7 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
     }
     q->outcome = record->outcome;
     q->reason = record->reason;
-    collect(d, (vapi_event)event, q);
+    vapi_delivery_tell(d, (vapi_event)event, q);
 }
 
 void vapi_delivery_close(const vapi_delivery_t *d)

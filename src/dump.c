@@ -216,7 +216,7 @@ static void dump_values(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p
 /* Is the section worth showing: does it route, or say who may speak to it? */
 static int is_endpoint(const vapi_endpoint_t *e)
 {
-    return e->server && (e->routes || e->tools || (e->authenticate && e->section));
+    return e->server && (e->routes || e->tools || (e->section && (e->authenticate || e->sets || e->actions)));
 }
 
 static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)

@@ -458,6 +458,7 @@ static void collect(vapi_errands_t *errands, const vapi_action_t *a, vapi_event 
 {
     const char *about = about_text(errands->log_call, vapi_action_name(a), vapi_event_name(event), q->pool), *why;
     vapi_filled_t filled;
+    pending_t *pending;
     char *text;
 
     if (fill(a, event, q, &filled, &why) == VAPI_FILLED_BAD) {
@@ -474,7 +475,8 @@ static void collect(vapi_errands_t *errands, const vapi_action_t *a, vapi_event 
         errands->waiting = apr_array_make(errands->pool, 2, sizeof(pending_t *));
         apr_pool_cleanup_register(errands->pool, errands->waiting, hand_out, apr_pool_cleanup_null);
     }
-    APR_ARRAY_PUSH(errands->waiting, pending_t *) = make_pending(errands, text, about);
+    pending = make_pending(errands, text, about);
+    APR_ARRAY_PUSH(errands->waiting, pending_t *) = pending;    /* whole: a signal may end a prefork child at any moment */
     free(text);
 }
 

@@ -293,6 +293,15 @@ static struct curl_slist *prepend(struct curl_slist *list, const char *header, a
     return first;
 }
 
+/* A header with an empty value is left out by libcurl unless it is written so. */
+static const char *with_value(const char *header, apr_pool_t *p)
+{
+    apr_size_t name = strcspn(header, ":");
+    int is_empty = header[name] && !header[name + 1 + strspn(header + name + 1, " \t")];
+
+    return is_empty ? apr_pstrcat(p, apr_pstrmemdup(p, header, name), ";", NULL) : header;
+}
+
 static struct curl_slist *header_list(const vapi_http_request_t *request, apr_pool_t *p)
 {
     struct curl_slist *list = NULL;
@@ -302,7 +311,7 @@ static struct curl_slist *header_list(const vapi_http_request_t *request, apr_po
         const char *header = APR_ARRAY_IDX(request->headers, i, const char *);
 
         typed |= strncasecmp(header, "content-type:", 13) == 0;
-        list = prepend(list, header, p);
+        list = prepend(list, with_value(header, p), p);
     }
     if (request->body) {
         list = prepend(list, "Expect:", p);

@@ -353,7 +353,7 @@ const char *vapi_lookup_ask(const vapi_lookup_t *lookup, vapi_question_t *q, con
     const told_t *told = q->answers ? apr_hash_get(q->answers, &lookup, sizeof(lookup)) : NULL;
 
     if (!told && q->reach && q->reach->only_asked) {    /* not remembered: whoever may wait can still ask */
-        note(lookup, q->reach, "the decision did not ask it, and an action that is not required asks nothing: it is none there");
+        note(lookup, q->reach, "the decision did not ask it, and an action before the transfer asks nothing: it is none there");
         return *path ? "" : states[VAPI_LOOKUP_NONE];
     }
     if (!told) {

@@ -9,6 +9,7 @@
 
 #include <sys/stat.h>
 
+#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include "outgoing.h"
@@ -428,6 +429,29 @@ static apr_status_t close_file(void *data)
     return APR_SUCCESS;
 }
 
+/* A process has one lock of a file, whichever of its descriptors asks for it: actions that write to the same file must share
+ * the mutex that stands before it. */
+static outgoing_file_t *shared_file(outgoing_file_t *file, const struct stat *info, apr_pool_t *pconf)
+{
+    static const char key[] = "vapi-outgoing-files";
+    const char *id = apr_psprintf(pconf, "%" APR_UINT64_T_FMT " %" APR_UINT64_T_FMT, (apr_uint64_t)info->st_dev,
+                                  (apr_uint64_t)info->st_ino);
+    outgoing_file_t *known;
+    void *files = NULL;
+
+    apr_pool_userdata_get(&files, key, pconf);
+    if (!files) {
+        files = apr_hash_make(pconf);
+        apr_pool_userdata_setn(files, key, NULL, pconf);
+    }
+    if ((known = apr_hash_get(files, id, APR_HASH_KEY_STRING)) != NULL) {
+        apr_pool_cleanup_run(pconf, file, close_file);
+        return known;
+    }
+    apr_hash_set(files, id, APR_HASH_KEY_STRING, file);
+    return file;
+}
+
 apr_status_t vapi_outgoing_open(vapi_outgoing_t *o, apr_pool_t *pconf)
 {
     outgoing_file_t *file = o->file;
@@ -450,6 +474,7 @@ apr_status_t vapi_outgoing_open(vapi_outgoing_t *o, apr_pool_t *pconf)
         return APR_FROM_OS_ERROR(errno);
     }
     file->is_regular = S_ISREG(info.st_mode);
+    o->file = shared_file(file, &info, pconf);
     return APR_SUCCESS;
 }
 

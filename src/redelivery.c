@@ -6,6 +6,8 @@
  */
 #include <stddef.h>
 
+#include <pthread.h>
+
 #include <apr_hash.h>
 #include <apr_optional.h>
 
@@ -21,6 +23,9 @@
 APLOG_USE_MODULE(vapi_transfer);
 
 #define WATCHDOG "_vapi_spool_"
+
+/* Held for a pass: mod_watchdog may not wait for its thread when a child ends, whose parts the pass needs. */
+static pthread_mutex_t passing = PTHREAD_MUTEX_INITIALIZER;
 
 typedef struct watch_t {
     vapi_spool_t *spool;
@@ -108,21 +113,35 @@ static void tell_problem(watch_t *watch, apr_status_t rv)
     watch->problem = rv;
 }
 
-static apr_status_t go_through(int state, void *data, apr_pool_t *p)
+static void go_through(watch_t *watch, apr_pool_t *p)
 {
-    watch_t *watch = data;
     pass_t pass = { 0 };
 
     pass.child = vapi_global() ? vapi_global()->child : NULL;
-    if (state != AP_WATCHDOG_STATE_RUNNING || !pass.child || is_stopping()) {
-        return APR_SUCCESS;
+    if (!pass.child || is_stopping()) {
+        return;
     }
     pass.watch = watch;
     pass.pool = p;
     pass.failing = apr_hash_make(p);
     apr_pool_create(&pass.scratch, p);
     tell_problem(watch, vapi_spool_walk(watch->spool, each, &pass, p));
+}
+
+static apr_status_t each_second(int state, void *data, apr_pool_t *p)
+{
+    if (state == AP_WATCHDOG_STATE_RUNNING) {
+        pthread_mutex_lock(&passing);
+        go_through(data, p);
+        pthread_mutex_unlock(&passing);
+    }
     return APR_SUCCESS;
+}
+
+void vapi_errands_await_pass(void)
+{
+    pthread_mutex_lock(&passing);
+    pthread_mutex_unlock(&passing);
 }
 
 apr_status_t vapi_errands_watch(vapi_spool_t *spool, apr_hash_t *actions, server_rec *s, apr_pool_t *pconf)
@@ -140,5 +159,5 @@ apr_status_t vapi_errands_watch(vapi_spool_t *spool, apr_hash_t *actions, server
     watch->actions = actions;
     watch->server = s;
     rv = get_instance(&watchdog, WATCHDOG, 0, 1, pconf);
-    return rv == APR_SUCCESS ? add_callback(watchdog, AP_WD_TM_INTERVAL, watch, go_through) : rv;
+    return rv == APR_SUCCESS ? add_callback(watchdog, AP_WD_TM_INTERVAL, watch, each_second) : rv;
 }

@@ -37,9 +37,10 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
     apr_interval_time_t left;
 
     if (decision->route->is_none) {
-        if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
+        if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
             return NULL;
         }
+        vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, q);
         record->route = decision->route->label;
         record->destination = NULL;
         q->outcome = "answered";
@@ -50,9 +51,10 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
     }
-    if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_TRANSFER, q)) {
+    if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_TRANSFER, q)) {
         return NULL;
     }
+    vapi_delivery_tell(d, VAPI_EVENT_BEFORE_TRANSFER, q);
     *given = 1;
     record->dialled = decision->dialled.dialled;
     vapi_delivery_warn_of_target(d, decision);

@@ -6,7 +6,6 @@
 
 #include <apr_strings.h>
 
-#include "vapi_clock.h"
 
 #define ALL_TURNS_TIME 100000   /* microseconds for all patterns in all turns */
 
@@ -117,7 +116,7 @@ static int search_turn(void *baton, const char *text, apr_size_t len)
 
 int vapi_signal_sum(const vapi_signal_t *signal, vapi_message_t *m, int *limited)
 {
-    hearing_t hearing = { signal->patterns, NULL, vapi_clock_now() + ALL_TURNS_TIME, 0, 0 };
+    hearing_t hearing = { signal->patterns, NULL, vapi_pattern_clock() + ALL_TURNS_TIME, 0, 0 };
 
     vapi_conversation_each(m, weigh_turn, &hearing);
     *limited |= hearing.limited;
@@ -126,7 +125,7 @@ int vapi_signal_sum(const vapi_signal_t *signal, vapi_message_t *m, int *limited
 
 int vapi_signal_said(const vapi_pattern_t *pattern, vapi_message_t *m, int *limited)
 {
-    hearing_t hearing = { NULL, pattern, vapi_clock_now() + ALL_TURNS_TIME, 0, 0 };
+    hearing_t hearing = { NULL, pattern, vapi_pattern_clock() + ALL_TURNS_TIME, 0, 0 };
     const int said = vapi_conversation_each(m, search_turn, &hearing);
 
     *limited |= hearing.limited;

@@ -244,11 +244,6 @@ const char *vapi_sql_make(vapi_sql_t **out, server_rec *s, const char *label, co
     return NULL;
 }
 
-const char *vapi_sql_text(const vapi_sql_t *sql)
-{
-    return sql->text;
-}
-
 int vapi_sql_only_reads(const vapi_sql_t *sql)
 {
     return sql->only_reads;

@@ -250,9 +250,10 @@ static int take_route(work_t *w)
     const vapi_route_t *route = w->decision.route;
 
     if (route->is_none) {
-        if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_ANSWER, &w->q)) {
+        if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, &w->q)) {
             return 0;
         }
+        vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, &w->q);
         w->record.route = route->label;
         w->record.destination = NULL;
         w->q.outcome = "answered";
@@ -264,10 +265,14 @@ static int take_route(work_t *w)
     if (!may_send(w)) {
         return 1;
     }
-    if (!vapi_delivery_before(d, VAPI_EVENT_BEFORE_TRANSFER, &w->q)) {
+    if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_TRANSFER, &w->q)) {
         return 0;
     }
-    return !commit(w) || send_transfer(w);
+    if (!commit(w)) {
+        return 1;
+    }
+    vapi_delivery_tell(d, VAPI_EVENT_BEFORE_TRANSFER, &w->q);
+    return send_transfer(w);
 }
 
 /* Asks the table, does what it says, and asks the routes behind where that cannot be done. */

@@ -265,7 +265,7 @@ static const char *note_report(vapi_delivery_t *d)
     }
     /* better told twice than not at all where the store cannot say; its key is the same */
     if (is_report && d->message->type == VAPI_MESSAGE_END_OF_CALL && (verdict == VAPI_ONCE_MINE || verdict == VAPI_ONCE_ERROR)) {
-        vapi_delivery_before(d, VAPI_EVENT_END_OF_CALL, &q);
+        vapi_delivery_tell(d, VAPI_EVENT_END_OF_CALL, &q);
     }
     if (verdict == VAPI_ONCE_MINE) {
         vapi_once_settle(&d->once, &hold, "{}");

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use HTTP::Tiny;
 use Time::HiRes qw(sleep time);
+use VapiCrm;
 use VapiTest;
 
 my $json = JSON::PP->new->canonical->utf8;
@@ -491,5 +492,40 @@ END
     $logged->no_canary(values %canary);
     is(join(' ', grep { my $file = $_; grep { index(slurp($file), $_) >= 0 } @canary{qw(words token key user password body)} } glob $logged->dir . '/run/*'), '', 'nor in the file of VapiState');
     like(slurp("$spool.lines"), qr/$canary{words} $canary{body}/, 'the file= has its lines');
+}
+
+# ---- an action that is filled in before the transfer changes nothing of what is decided after it
+
+{
+    my @routes = map { "$_\n" } 'VapiRoute billing', q(VapiRoute other "var('tier') == 'gold'"), 'VapiRoute none';
+    my $records = VapiCrm->new(answers => { tier => { json => { tier => 'gold' } } });
+    my $asking = server(
+        lines => "VapiSettle 0\nVapiDestination billing +14155550100\nVapiDestination other +14155550101\nVapiLookup crm url=@{[ $records->base ]}/tier/%{VAPI_CALL}\nVapiSet tier %{lookup:crm.tier}\n",
+        at => { '/with' => join('', "VapiAction note before-transfer file=\@DIR\@/notes when=\"var('tier') != 'gold'\"\n", @routes), '/without' => join('', @routes) },
+    );
+    $asking->allow_log(qr/lookup crm: the decision did not ask it/, qr/never reached unless Vapi refuses/);
+    for my $path ('/without', '/with') {
+        my $call = new_call();
+        $control->clear;
+        $control->script('status=400', 'ok');
+        is(said(ask($asking, $path, $call)), $done, "$path: the second route is taken");
+        is(join(' ', map { $_->{json}{destination}{number} } posts($call)), '+14155550100 +14155550101', '... when Vapi refused the first');
+    }
+    $asking->stop;
+}
+
+# ---- many actions, threads and processes write to one file: each line whole, and none empty
+
+{
+    my $writing = server(processes => 2, lines => "VapiDestination billing +14155550100\n" . join('', map { "VapiAction a$_ after-transfer file=\@DIR\@/all\n" } 1 .. 8), at => { '/vapi/transfer' => "VapiRoute billing\n" });
+    for (1 .. 10) {
+        $writing->post_many(map { my $body = tool_call(new_call()); ['/vapi/transfer', $body, $writing->signed($body)] } 1 .. 12);
+    }
+    wait_until(sub { lines_of($writing, 'all') >= 10 * 12 * 8 }, 10);
+    my @lines = split /\n/, slurp($writing->dir . '/all'), -1;
+    pop @lines;
+    is(scalar @lines, 10 * 12 * 8, 'a line of each');
+    is(scalar(grep { !/^\{.*\}$/ } @lines), 0, 'each of them whole');
+    $writing->stop;
 }
 done_testing;
