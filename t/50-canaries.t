@@ -415,10 +415,11 @@ sub walk {
     my ($one) = $waiting->();
     my %put = ('1' => $asked{rubbish}, '2' => "{\"version\":1,\"action\":\"\\n$asked{rubbish} x\",\"call\":\"$asked{rubbish}\\n\",\"event\":\"$asked{rubbish} x\"}", 3 => slurp($one) =~ s/"kind":"\w+"/"kind":"$asked{rubbish}"/r, 4 => slurp($one) =~ s/"action":"[^"]*"/"action":"$asked{rubbish} $asked{rubbish}"/r);
     for my $i (sort keys %put) {
-        my $name = sprintf '%s/%016x-%016x', $spool, (time - 2 * 86400) * 1_000_000, $i;    # as one that was tried for days
-        spit($name, $put{$i});
-        chmod 0600, $name;
-        chown +(getpwnam run_as())[2, 3], $name if $> == 0;
+        my ($name, $new) = (sprintf('%s/%016x-%016x', $spool, (time - 2 * 86400) * 1_000_000, $i), "$spool.new");    # as one that was tried for days
+        spit($new, $put{$i});
+        chmod 0600, $new;
+        chown +(getpwnam run_as())[2, 3], $new if $> == 0;
+        rename $new, $name;
     }
     ok(wait_until(sub { my @aside = glob "$spool/set-aside/*-000000000000000[1-4]"; return @aside == 4 }, 10), "$driver: what is no errand is set aside");
     $t->log_like(qr/action=- event=-: is not readable; not tried any more/, "$driver: and the log names nothing of it");
