@@ -99,6 +99,9 @@ const char *vapi_payload_lookup(vapi_payload_t *pl, vapi_range_t from, const cha
  * back. In `p`. */
 const char *vapi_json_lookup(json_t *value, const char *path, apr_pool_t *p);
 
+/** The value itself, borrowed; X.length is no value. NULL where there is nothing. */
+json_t *vapi_json_at(json_t *value, const char *path, apr_pool_t *p);
+
 /** Gives a reference away to a pool, which drops it when it is cleared. */
 void vapi_json_keep(json_t *value, apr_pool_t *p);
 

@@ -19,6 +19,8 @@
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
 
+#include "vapi_payload.h"
+
 #define FILE_MAX        65536
 #define BITS_MIN        2048
 #define BITS_MAX        16384                     /* of OpenSSL */
@@ -178,62 +180,13 @@ const apr_array_header_t *vapi_decrypt_paths(const vapi_decrypt_t *d)
     return d->paths;
 }
 
-/* ---- where the values stand ---- */
-
-static json_t *member(json_t *from, const char *key)
-{
-    char *end;
-    apr_int64_t position;
-
-    if (!json_is_array(from)) {
-        return json_object_get(from, key);
-    }
-    position = key[strspn(key, "0123456789")] ? -1 : apr_strtoi64(key, &end, 10);
-    return *key && position >= 0 && (key[0] != '0' || !key[1]) ? json_array_get(from, (size_t)position) : NULL;
-}
-
-/* Takes the first key off a path: up to `separator`, a pointer's escapes undone. */
-static const char *first_key(const char **path, char separator, apr_pool_t *p)
-{
-    const char *end = strchr(*path, separator), *from;
-    char *key = end ? apr_pstrmemdup(p, *path, (apr_size_t)(end - *path)) : apr_pstrdup(p, *path), *to = key;
-
-    *path = end ? end + 1 : NULL;
-    if (separator == '/') {
-        for (from = key; *from; from++) {
-            *to++ = *from != '~' ? *from : *++from == '1' ? '/' : '~';
-        }
-        *to = '\0';
-    }
-    return key;
-}
-
-/* The value at a path, by the rules of arg(): an exact key wins over a path, at each level. */
-static json_t *value_at(json_t *from, const char *path, apr_pool_t *p)
-{
-    json_t *exact = json_object_get(from, path);
-    const char separator = *path == '/' ? '/' : '.';
-
-    if (exact) {
-        return exact;
-    }
-    for (path += separator == '/'; path && from; ) {
-        exact = separator == '.' ? json_object_get(from, path) : NULL;
-        if (exact) {
-            return exact;
-        }
-        from = member(from, first_key(&path, separator, p));
-    }
-    return from;
-}
+/* ---- opening ---- */
 
 /* What the model left out is no value; everything else must open. */
 static int is_nothing(const json_t *value)
 {
     return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
 }
-
-/* ---- opening ---- */
 
 /* Standard base64 of exactly `size` bytes, and nothing beside it. `cipher` has room for CIPHER_MAX + 2. */
 static int read_base64(unsigned char *cipher, apr_size_t size, const json_t *value)
@@ -290,7 +243,7 @@ const char *vapi_decrypt_open(const vapi_decrypt_t *d, json_t *arguments, json_t
 
     for (i = 0; i < d->paths->nelts; i++) {
         const char *path = APR_ARRAY_IDX(d->paths, i, const char *);
-        const json_t *value = value_at(arguments, path, p);
+        const json_t *value = vapi_json_at(arguments, path, p);
 
         if (is_nothing(value)) {
             continue;
@@ -298,7 +251,7 @@ const char *vapi_decrypt_open(const vapi_decrypt_t *d, json_t *arguments, json_t
         if (!copy && !(copy = json_deep_copy(arguments))) {
             return "The arguments could not be read.";
         }
-        if (!open_value(d->key, value, value_at(copy, path, p))) {
+        if (!open_value(d->key, value, vapi_json_at(copy, path, p))) {
             json_decref(copy);
             return apr_psprintf(p, "The argument '%s' could not be read.", path);
         }

@@ -325,29 +325,39 @@ static const char *value_size(const json_t *value, apr_pool_t *p)
     return apr_psprintf(p, "%" APR_SIZE_T_FMT, json_is_array(value) ? json_array_size(value) : json_object_size(value));
 }
 
-const char *vapi_json_lookup(json_t *value, const char *path, apr_pool_t *p)
+/* *sized, if `sized` is given: set to what the path asks the size of (X.length); then there is no value. */
+static json_t *value_at(json_t *value, const char *path, json_t **sized, apr_pool_t *p)
 {
-    json_t *exact;
+    json_t *exact = json_object_get(value, path);
     step_t step;
 
-    if (!*path) {
-        return value_written(value, p);
-    }
-    if (*path == '/') {
-        exact = json_object_get(value, path);
-        return value_written(exact ? exact : value_at_pointer(value, path, p), p);
+    if (exact || *path == '/') {
+        return exact ? exact : value_at_pointer(value, path, p);
     }
     while (path && value) {
         if ((exact = json_object_get(value, path))) {
-            return value_written(exact, p);
+            return exact;
         }
-        if (!strcmp(path, "length") && (json_is_array(value) || json_is_object(value))) {
-            return value_size(value, p);
+        if (sized && !strcmp(path, "length") && (json_is_array(value) || json_is_object(value))) {
+            *sized = value;
+            return NULL;
         }
         dotted_step(&path, &step);
         value = value_step(value, &step, p);
     }
-    return value_written(value, p);
+    return value;
+}
+
+json_t *vapi_json_at(json_t *value, const char *path, apr_pool_t *p)
+{
+    return value_at(value, path, NULL, p);
+}
+
+const char *vapi_json_lookup(json_t *value, const char *path, apr_pool_t *p)
+{
+    json_t *sized = NULL, *found = *path ? value_at(value, path, &sized, p) : value;
+
+    return sized ? value_size(sized, p) : value_written(found, p);
 }
 
 static apr_status_t drop(void *value)
