@@ -41,6 +41,12 @@ typedef struct vapi_question_t {
     int barred;                        /* of failed lookups that were asked: their vapi_on_error, the severest */
 } vapi_question_t;
 
+/** What the object (a lookup, a set, a variable: its address) answered this question before; NULL: it was not asked. A table of a thousand
+ * routes may ask the same a thousand times. */
+const void *vapi_question_answer(const vapi_question_t *q, const void *object);
+/** Remembers it, in the question's pool; NULL: forgets it. */
+void vapi_question_keep(vapi_question_t *q, const void *object, const void *answer);
+
 /** Where something stands in the configuration: for messages, and for the names that it uses. */
 typedef struct vapi_place_t {
     const char *file;

@@ -329,11 +329,8 @@ static const told_t *tell(const vapi_lookup_t *lookup, vapi_question_t *q)
     told_t *told = apr_pcalloc(q->pool, sizeof(*told));
     int met = q->met, barred = q->barred;
 
-    if (!q->answers) {
-        q->answers = apr_hash_make(q->pool);
-    }
     told->answer = &none;    /* what it is while it is made: one that asks for itself gets no further */
-    apr_hash_set(q->answers, apr_pmemdup(q->pool, &lookup, sizeof(lookup)), sizeof(lookup), told);
+    vapi_question_keep(q, lookup, told);
     q->met = q->barred = 0;
     told->answer = answer_of(lookup, q);
     told->met = q->met;
@@ -350,7 +347,7 @@ static const told_t *tell(const vapi_lookup_t *lookup, vapi_question_t *q)
 const char *vapi_lookup_ask(const vapi_lookup_t *lookup, vapi_question_t *q, const char *path)
 {
     static const char *const states[] = { "ok", "none", "error" };
-    const told_t *told = q->answers ? apr_hash_get(q->answers, &lookup, sizeof(lookup)) : NULL;
+    const told_t *told = vapi_question_answer(q, lookup);
 
     if (!told && q->reach && q->reach->only_asked) {    /* not remembered: whoever may wait can still ask */
         note(lookup, q->reach, "the decision did not ask it, and an action before the transfer asks nothing: it is none there");

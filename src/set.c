@@ -90,11 +90,8 @@ static value_t *make_value(const vapi_set_t *set, vapi_question_t *q)
     const line_t *line;
     const char *why;
 
-    if (!q->answers) {
-        q->answers = apr_hash_make(q->pool);
-    }
     value->text = "";    /* what it is while it is made: a cycle ends here, should one get past the start */
-    apr_hash_set(q->answers, apr_pmemdup(q->pool, &set, sizeof(set)), sizeof(set), value);
+    vapi_question_keep(q, set, value);
     q->met = q->barred = 0;
     line = true_line(set, q);
     q->read = 0;
@@ -105,7 +102,7 @@ static value_t *make_value(const vapi_set_t *set, vapi_question_t *q)
     value->met = q->met;
     value->barred = q->barred;
     if (q->reach && q->reach->only_asked) {    /* a lookup that it wants may be none only here: not remembered, as the lookup is not */
-        apr_hash_set(q->answers, &set, sizeof(set), NULL);
+        vapi_question_keep(q, set, NULL);
     }
     q->read = read;
     q->met = met;
@@ -121,7 +118,7 @@ static const char *given_value(const vapi_set_t *set, const vapi_question_t *q)
 const char *vapi_set_value(const vapi_set_t *set, vapi_question_t *q)
 {
     const char *given = given_value(set, q);
-    const value_t *value = given || !q->answers ? NULL : apr_hash_get(q->answers, &set, sizeof(set));
+    const value_t *value = given ? NULL : vapi_question_answer(q, set);
 
     if (given) {
         return given;

@@ -17,22 +17,6 @@
 #include "vapi_word.h"
 #include "vocabulary.h"
 
-/* ---- what was answered before: a table of a thousand routes may ask the same a thousand times ---- */
-
-/* What an object or a variable answered this question, kept by its address. */
-static const void *answered(const vapi_question_t *q, const void *object)
-{
-    return q->answers ? apr_hash_get(q->answers, &object, sizeof(object)) : NULL;
-}
-
-static void keep_answer(vapi_question_t *q, const void *object, const void *answer)
-{
-    if (!q->answers) {
-        q->answers = apr_hash_make(q->pool);
-    }
-    apr_hash_set(q->answers, apr_pmemdup(q->pool, &object, sizeof(object)), sizeof(object), answer);
-}
-
 /* ---- variables ---- */
 
 /* One variable: its name, how it is had, whose words it holds, and whether it must be looked for in the payload. */
@@ -94,7 +78,7 @@ static const char *eval_variable(ap_expr_eval_ctx_t *ctx, const void *data)
 {
     vapi_question_t *q = ctx->data;
     const variable_t *variable = data;
-    const char *value = variable->is_sought ? answered(q, variable) : NULL;
+    const char *value = variable->is_sought ? vapi_question_answer(q, variable) : NULL;
 
     q->read |= variable->reads;
     if (value) {
@@ -103,7 +87,7 @@ static const char *eval_variable(ap_expr_eval_ctx_t *ctx, const void *data)
     value = variable->value(q);
     value = value ? value : "";
     if (variable->is_sought) {
-        keep_answer(q, variable, value);
+        vapi_question_keep(q, variable, value);
     }
     return value;
 }
@@ -227,7 +211,7 @@ static const char *hours_now(const vapi_hours_t *hours, const term_t *term, cons
 static const char *word_hours(const term_t *term, vapi_question_t *q)
 {
     const vapi_hours_t *hours = q->names ? named(q->names->hours, term->name) : NULL;
-    const char *word = hours && !term->rest ? answered(q, hours) : NULL;
+    const char *word = hours && !term->rest ? vapi_question_answer(q, hours) : NULL;
 
     if (!hours) {
         return "";
@@ -235,7 +219,7 @@ static const char *word_hours(const term_t *term, vapi_question_t *q)
     if (!word) {
         word = hours_now(hours, term, q);
         if (!term->rest) {
-            keep_answer(q, hours, word);
+            vapi_question_keep(q, hours, word);
         }
     }
     q->met |= strcmp(word, vapi_hours_word(VAPI_HOURS_OPEN)) == 0 ? 0 : VAPI_MET_CLOSED;
@@ -262,7 +246,7 @@ static void note_limit(const vapi_question_t *q, int limited)
 static const char *word_signal(const term_t *term, vapi_question_t *q)
 {
     const vapi_signal_t *signal = q->names ? named(q->names->signals, term->name) : NULL;
-    const char *sum = signal ? answered(q, signal) : NULL;
+    const char *sum = signal ? vapi_question_answer(q, signal) : NULL;
     int limited = 0;
 
     if (!signal) {
@@ -270,7 +254,7 @@ static const char *word_signal(const term_t *term, vapi_question_t *q)
     }
     if (!sum) {
         sum = apr_itoa(q->pool, vapi_signal_sum(signal, q->message, &limited));
-        keep_answer(q, signal, sum);
+        vapi_question_keep(q, signal, sum);
         note_limit(q, limited);
     }
     return sum;
@@ -278,13 +262,13 @@ static const char *word_signal(const term_t *term, vapi_question_t *q)
 
 static const char *word_said(const term_t *term, vapi_question_t *q)
 {
-    const char *said = answered(q, term->pattern);
+    const char *said = vapi_question_answer(q, term->pattern);
     int limited = 0;
 
     q->read |= VAPI_READS_WORDS;
     if (!said) {
         said = vapi_signal_said(term->pattern, q->message, &limited) ? "1" : "";
-        keep_answer(q, term->pattern, said);
+        vapi_question_keep(q, term->pattern, said);
         note_limit(q, limited);
     }
     return said;
