@@ -20,8 +20,8 @@
  *
  * The console (src/console.c) asks the same table without doing anything: src/explain.c.
  */
-#include <stdlib.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <ap_mpm.h>
@@ -89,7 +89,7 @@ static int open_actions(vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
         return 0;
     }
     if ((rv = vapi_errands_watch(global->spool, global->actions, s, pconf)) != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiSpool needs mod_watchdog: load it");
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiSpool: mod_watchdog does not look after it");
         return 0;
     }
     return 1;
@@ -134,7 +134,7 @@ static apr_status_t end_child(void *data)
 }
 
 #if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
-/* Earlier than that: before mod_watchdog waits for its thread. May run in a signal handler. */
+/* Earlier than that: what can be done again is given up while requests still end. May run in a signal handler. */
 static void child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild, (void)graceful;
@@ -163,8 +163,8 @@ static void child_init(apr_pool_t *pchild, server_rec *s)
 }
 
 /* The signals that end a prefork child do so wherever its one thread is, inside malloc too, and then wait for threads that need
- * malloc to end: they come when the call is answered. Under the other MPMs they do not come to this thread. */
-static int webhook(request_rec *r)
+ * malloc to end: they come when the request is answered. Under the other MPMs they do not come to this thread. */
+static int serve(request_rec *r, int (*answer)(request_rec *r))
 {
     sigset_t ends, before;
     int rc;
@@ -173,7 +173,7 @@ static int webhook(request_rec *r)
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &ends, &before);
-    rc = vapi_webhook(r);
+    rc = answer(r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
@@ -181,9 +181,9 @@ static int webhook(request_rec *r)
 static int handler(request_rec *r)
 {
     if (strcmp(r->handler, "vapi-transfer") == 0) {
-        return webhook(r);
+        return serve(r, vapi_webhook);
     }
-    return strcmp(r->handler, "vapi-console") == 0 ? vapi_console(r) : DECLINED;
+    return strcmp(r->handler, "vapi-console") == 0 ? serve(r, vapi_console) : DECLINED;
 }
 
 static void register_hooks(apr_pool_t *p)

@@ -142,6 +142,8 @@ vapi_log_numbers vapi_endpoint_log_numbers(const vapi_endpoint_t *e);
 const vapi_limits_t *vapi_endpoint_limits(const vapi_endpoint_t *e);
 const apr_array_header_t *vapi_endpoint_control_hosts(const vapi_endpoint_t *e);
 const apr_array_header_t *vapi_endpoint_routes(const vapi_endpoint_t *e);
+/** Is there one of that name in a list of actions? */
+int vapi_actions_have(const apr_array_header_t *actions, const char *name);
 /** How the control API is reached. */
 void vapi_endpoint_profile(const vapi_endpoint_t *e, vapi_http_profile_t *profile);
 /** The tool of that name; NULL if there is none. *any_name: no VapiTool is given, so every name is answered. */

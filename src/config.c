@@ -140,7 +140,7 @@ static apr_hash_t *overlay_sets(apr_hash_t *add, apr_hash_t *base, apr_pool_t *p
     return add && base ? apr_hash_overlay(p, add, base) : add ? add : base;
 }
 
-static int has_action(const apr_array_header_t *actions, const char *name)
+int vapi_actions_have(const apr_array_header_t *actions, const char *name)
 {
     int i;
 
@@ -164,7 +164,7 @@ static apr_array_header_t *overlay_actions(apr_array_header_t *add, apr_array_he
     all = apr_array_make(p, base->nelts + add->nelts, sizeof(vapi_action_t *));
     for (i = 0; i < base->nelts; i++) {
         vapi_action_t *action = APR_ARRAY_IDX(base, i, vapi_action_t *);
-        if (!has_action(add, vapi_action_name(action))) {
+        if (!vapi_actions_have(add, vapi_action_name(action))) {
             APR_ARRAY_PUSH(all, vapi_action_t *) = action;
         }
     }

@@ -144,6 +144,11 @@ static void note_stale(const char *file)
     APR_ARRAY_PUSH(stale, const char *) = file;
 }
 
+static const char *check_name(const char *name, apr_pool_t *p)
+{
+    return vapi_word_is_name(name) ? NULL : apr_psprintf(p, "'%s' is no NAME: a letter, then letters, digits, _ and -", name);
+}
+
 /* A file of the configuration, or its last good content: then the start says so, and goes on. */
 static const char *read_kept_file(cmd_parms *cmd, const char *written, vapi_lastgood_check_fn check, vapi_lastgood_t *out)
 {
@@ -163,15 +168,12 @@ static const char *read_kept_file(cmd_parms *cmd, const char *written, vapi_last
 
 const char *vapi_read_hours(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
-    static const vapi_key_rule_t keys[] = { { "closed", 1 }, { "open", 1 }, { "closed-file", 0 }, { NULL, 0 } };
     vapi_host_conf_t *host = conf;
     vapi_lastgood_t closed = { NULL, 0, 0, NULL };
-    const char *file, *error = vapi_words_check(words, keys, cmd->pool);
+    const char *file = vapi_words_get(words, "closed-file");
+    const char *error = file ? read_kept_file(cmd, file, vapi_hours_check_file, &closed) : NULL;
     vapi_hours_t *hours;
 
-    if (!error && (file = vapi_words_get(words, "closed-file")) != NULL) {
-        error = read_kept_file(cmd, file, vapi_hours_check_file, &closed);
-    }
     if (error || (error = vapi_hours_make(&hours, words, closed.content, closed.len, cmd->pool)) != NULL
         || (error = claim_name(cmd, host, "hours", vapi_hours_name(hours))) != NULL) {
         return error;
@@ -189,8 +191,8 @@ const char *vapi_read_map(cmd_parms *cmd, void *conf, const vapi_words_t *words)
     vapi_map_t *map;
     int kind;
 
-    if (!vapi_word_is_name(name)) {
-        return apr_psprintf(cmd->pool, "'%s' is no NAME: a letter, then letters, digits, _ and -", name);
+    if ((error = check_name(name, cmd->pool)) != NULL) {
+        return error;
     }
     if ((kind = vapi_word_choice(vapi_words_at(words, 2), kinds, &error, cmd->pool)) < 0
         || (error = claim_name(cmd, host, "map", name)) != NULL
@@ -210,8 +212,8 @@ const char *vapi_read_signal(cmd_parms *cmd, void *conf, const vapi_words_t *wor
     vapi_signal_t *signal;
     apr_int64_t n = 1;
 
-    if (!vapi_word_is_name(name)) {
-        return apr_psprintf(cmd->pool, "'%s' is no NAME: a letter, then letters, digits, _ and -", name);
+    if ((error = check_name(name, cmd->pool)) != NULL) {
+        return error;
     }
     if (weight && (error = vapi_word_number(&n, weight, -1000, 1000, cmd->pool)) != NULL) {
         return apr_psprintf(cmd->pool, "weight=%s: must be %s", weight, error);
@@ -228,11 +230,11 @@ const char *vapi_read_signal(cmd_parms *cmd, void *conf, const vapi_words_t *wor
 const char *vapi_read_set(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
     vapi_endpoint_t *e = conf;
-    const char *name = vapi_words_at(words, 0);
+    const char *name = vapi_words_at(words, 0), *error = check_name(name, cmd->pool);
     vapi_set_t *set;
 
-    if (!vapi_word_is_name(name)) {
-        return apr_psprintf(cmd->pool, "'%s' is no NAME: a letter, then letters, digits, _ and -", name);
+    if (error) {
+        return error;
     }
     if (!e->sets) {
         e->sets = apr_hash_make(cmd->pool);
@@ -247,15 +249,13 @@ const char *vapi_read_set(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 
 /* ---- what goes out ---- */
 
-static void outgoing_env(cmd_parms *cmd, const char *label, int is_action, vapi_outgoing_env_t *env)
+/* What is the same for all; the rest is for the object to say. */
+static void outgoing_env(cmd_parms *cmd, vapi_outgoing_env_t *env)
 {
     memset(env, 0, sizeof(*env));
     env->secrets = vapi_directive_secrets(cmd);
     env->place = vapi_directive_place(cmd);
     env->server = cmd->server;
-    env->label = label;
-    env->is_action = is_action;
-    env->timeout = apr_time_from_sec(2);
     env->p = cmd->pool;
     env->ptemp = cmd->temp_pool;
 }
@@ -265,10 +265,9 @@ const char *vapi_read_lookup(cmd_parms *cmd, void *conf, const vapi_words_t *wor
     vapi_host_conf_t *host = conf;
     vapi_outgoing_env_t env;
     vapi_lookup_t *lookup;
-    const char *error, *label = apr_pstrcat(cmd->pool, "lookup ", vapi_words_at(words, 0), NULL);
+    const char *error;
 
-    outgoing_env(cmd, label, 0, &env);
-    env.place.owner = label;
+    outgoing_env(cmd, &env);
     if ((error = vapi_lookup_make(&lookup, words, &env)) != NULL
         || (error = claim_name(cmd, host, "lookup", vapi_lookup_name(lookup))) != NULL) {
         return error;
@@ -284,14 +283,12 @@ const char *vapi_read_action(cmd_parms *cmd, void *conf, const vapi_words_t *wor
     const char *name = vapi_words_at(words, 0), *error;
     vapi_outgoing_env_t env;
     vapi_action_t *action;
-    int i;
 
-    for (i = 0; e->actions && i < e->actions->nelts; i++) {
-        if (strcmp(vapi_action_name(APR_ARRAY_IDX(e->actions, i, vapi_action_t *)), name) == 0) {
-            return apr_psprintf(cmd->pool, "'%s' is given twice in this section", name);
-        }
+    if (e->actions && vapi_actions_have(e->actions, name)) {
+        return apr_psprintf(cmd->pool, "'%s' is given twice in this section", name);
     }
-    outgoing_env(cmd, apr_pstrcat(cmd->pool, "action ", name, " ", e->section ? e->section : "", NULL), 1, &env);
+    outgoing_env(cmd, &env);
+    env.label = apr_pstrcat(cmd->pool, "action ", name, " ", e->section ? e->section : "", NULL);
     if ((error = vapi_action_make(&action, words, &env)) != NULL) {
         return error;
     }
