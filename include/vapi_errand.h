@@ -18,8 +18,8 @@ typedef struct vapi_errands_t {
     vapi_spool_t *spool;               /* NULL: each is tried once */
     server_rec *server;                /* for the log */
     const char *log_call;              /* the call's id as it may be logged (vapi_log_id) */
-    const char *identity;              /* what delivery this is: host, call, type and id, for the Idempotency-Key. Not logged; may
-                                          change from one tool call of a request to the next */
+    const char *identity[4];           /* what delivery this is: host, call, type and id, for the Idempotency-Key. Not logged; may
+                                          change from one tool call of a request to the next, as may log_call */
     apr_pool_t *pool;                  /* of the request: r->pool itself, which is cleared when the reply has left */
     apr_array_header_t *waiting;       /* errands to be done after that; made at first use. Private to errand.c */
     apr_hash_t *done;                  /* required actions of this request, by address: how they ended. Private to errand.c */

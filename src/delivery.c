@@ -136,8 +136,12 @@ int vapi_delivery_asks_outside(const vapi_delivery_t *d)
 
 void vapi_delivery_identify(const vapi_delivery_t *d, const char *type, const char *id)
 {
-    d->errands->identity = apr_psprintf(d->pool, "%" APR_SIZE_T_FMT " %s %" APR_SIZE_T_FMT " %s %" APR_SIZE_T_FMT " %s %s",
-                                        strlen(d->host->id), d->host->id, strlen(d->once.call), d->once.call, strlen(type), type, id);
+    const char **identity = d->errands->identity;
+
+    identity[0] = d->host->id;
+    identity[1] = d->once.call;
+    identity[2] = type;
+    identity[3] = id;
 }
 
 int vapi_delivery_gate(const vapi_delivery_t *d, vapi_event event, vapi_question_t *q)

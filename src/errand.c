@@ -19,6 +19,7 @@
 #include "errand.h"
 #include "vapi_clock.h"
 #include "vapi_config.h"
+#include "vapi_key.h"
 #include "vapi_log.h"
 #include "vapi_shared.h"
 
@@ -88,19 +89,18 @@ static vapi_fill_end fill(const vapi_action_t *a, vapi_event event, vapi_questio
     return end;
 }
 
-/* The same for this action at this event of this delivery, whenever it is asked; each word with its length before it. */
+/* The same for this action at this event of this delivery, whenever it is asked. */
 static const char *idempotency_key(const vapi_errands_t *errands, const vapi_action_t *a, vapi_event event,
                                    const vapi_question_t *q)
 {
-    const char *const words[] = { errands->identity, vapi_action_id(a), vapi_event_name(event), q->route ? q->route : "" };
+    const char *const *delivery = errands->identity;
+    const char *const words[] = { delivery[0], delivery[1], delivery[2], delivery[3], vapi_action_id(a), vapi_event_name(event),
+                                  q->route ? q->route : "" };
     unsigned char digest[EVP_MAX_MD_SIZE];
-    const char *all = "";
-    apr_size_t i;
+    apr_size_t len;
+    const char *all = vapi_key_join(words, sizeof(words) / sizeof(*words), &len, q->pool);
 
-    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        all = apr_psprintf(q->pool, "%s%" APR_SIZE_T_FMT ":%s", all, strlen(words[i]), words[i]);
-    }
-    if (EVP_Digest(all, strlen(all), digest, NULL, EVP_sha256(), NULL) != 1) {
+    if (EVP_Digest(all, len, digest, NULL, EVP_sha256(), NULL) != 1) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, errands->server, "vapi: SHA-256 cannot be had");
         apr_generate_random_bytes(digest, KEY_BYTES);    /* another's key would make a receiver drop this one */
     }

@@ -11,6 +11,7 @@
 #include <apr_strings.h>
 
 #include "vapi_given.h"
+#include "vapi_key.h"
 #include "vapi_lookup.h"
 #include "vapi_shared.h"
 #include "vapi_state.h"
@@ -18,7 +19,6 @@
 #define TIMEOUT   apr_time_from_sec(2)
 #define CACHE_MAX apr_time_from_sec(31 * 86400)
 #define KEPT_MAX  65536
-#define WORDS     4    /* before what is sent, in a key */
 
 /* What is kept in the store: a letter, and behind OK's the answer as JSON. */
 #define KEPT_OK   'o'
@@ -265,21 +265,15 @@ static const vapi_answer_t *ask_store_or_world(const vapi_lookup_t *lookup, cons
  * secret, to be told other things. */
 static const char *make_key(const vapi_lookup_t *lookup, const vapi_filled_t *filled, const vapi_reach_t *reach, apr_size_t *len)
 {
-    const char *words[] = { "lookup", reach->host, lookup->name, lookup->described }, *rest = vapi_filled_key(filled, len, pool_of(reach));
-    apr_size_t rest_len = *len, i, word;
-    char *key, *to;
+    const char *const words[] = { "lookup", reach->host, lookup->name, lookup->described };
+    apr_size_t own_len, filled_len;
+    const char *own = vapi_key_join(words, sizeof(words) / sizeof(*words), &own_len, pool_of(reach));
+    const char *sent = vapi_filled_key(filled, &filled_len, pool_of(reach));
+    char *key = apr_palloc(pool_of(reach), own_len + filled_len);
 
-    for (i = 0; i < WORDS; i++) {
-        *len += sizeof(word) + strlen(words[i]);
-    }
-    key = to = apr_palloc(pool_of(reach), *len);
-    for (i = 0; i < WORDS; i++) {
-        word = strlen(words[i]);
-        memcpy(to, &word, sizeof(word));
-        memcpy(to + sizeof(word), words[i], word);
-        to += sizeof(word) + word;
-    }
-    memcpy(to, rest, rest_len);
+    memcpy(key, own, own_len);
+    memcpy(key + own_len, sent, filled_len);
+    *len = own_len + filled_len;
     return key;
 }
 

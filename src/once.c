@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "vapi_clock.h"
+#include "vapi_key.h"
 #include "vapi_once.h"
 
 #define FIRST_PAUSE   2000      /* microseconds between looks at another's claim; doubled up to the longest */
@@ -23,30 +24,11 @@ static const vapi_state_provider_t *verbs(const vapi_once_t *once)
     return once->state->provider;
 }
 
-/* Puts a word and its length behind what is there: no two different sequences of words make the same bytes. */
-static char *put_word(char *to, const char *word, apr_size_t len)
-{
-    memcpy(to, &len, sizeof(len));
-    memcpy(to + sizeof(len), word, len);
-    return to + sizeof(len) + len;
-}
-
 static const char *make_key(const vapi_once_t *once, const char *what, const char *a, const char *b, apr_size_t *len)
 {
-    const char *words[] = { what, once->host, a, b };
-    apr_size_t lens[4], i;
-    char *key, *to;
+    const char *const words[] = { what, once->host, a, b };
 
-    *len = sizeof(lens);
-    for (i = 0; i < 4; i++) {
-        lens[i] = strlen(words[i]);
-        *len += lens[i];
-    }
-    key = to = apr_palloc(once->pool, *len);
-    for (i = 0; i < 4; i++) {
-        to = put_word(to, words[i], lens[i]);
-    }
-    return key;
+    return vapi_key_join(words, sizeof(words) / sizeof(*words), len, once->pool);
 }
 
 static void call_key(const vapi_once_t *once, const char *what, vapi_hold_t *hold)

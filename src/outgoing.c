@@ -14,6 +14,7 @@
 
 #include "outgoing.h"
 #include "vapi_clock.h"
+#include "vapi_key.h"
 #include "vapi_shared.h"
 
 #define CONNECT_TIMEOUT apr_time_from_sec(2)
@@ -315,47 +316,26 @@ const char *vapi_filled_read(vapi_filled_t *out, const json_t *json, const vapi_
 
 /* ---- the key ---- */
 
-/* Words, each with its length before it: no two different sequences make the same bytes. `to` NULL: only counts. */
-static apr_size_t put_word(char *to, apr_size_t at, const char *word)
+/* All of them, and an end that no word is. */
+static void add_words(apr_array_header_t *to, const apr_array_header_t *words)
 {
-    apr_size_t len = word ? strlen(word) : (apr_size_t)-1;    /* none is another than an empty one */
-
-    if (to) {
-        memcpy(to + at, &len, sizeof(len));
-        if (word) {
-            memcpy(to + at + sizeof(len), word, len);
-        }
+    if (words) {
+        apr_array_cat(to, words);
     }
-    return at + sizeof(len) + (word ? len : 0);
-}
-
-static apr_size_t put_words(char *to, apr_size_t at, const apr_array_header_t *words)
-{
-    int i;
-
-    for (i = 0; words && i < words->nelts; i++) {
-        at = put_word(to, at, APR_ARRAY_IDX(words, i, const char *));
-    }
-    return put_word(to, at, NULL);
-}
-
-static apr_size_t put_filled(char *to, const vapi_filled_t *filled)
-{
-    apr_size_t at = put_word(to, 0, kind_words[filled->kind]);
-
-    at = put_word(to, at, filled->method);
-    at = put_word(to, at, filled->url);
-    at = put_words(to, at, filled->headers);
-    at = put_word(to, at, filled->body);
-    return put_words(to, at, filled->args);
+    APR_ARRAY_PUSH(to, const char *) = NULL;
 }
 
 const char *vapi_filled_key(const vapi_filled_t *filled, apr_size_t *len, apr_pool_t *p)
 {
-    char *key = apr_palloc(p, put_filled(NULL, filled));
+    apr_array_header_t *words = apr_array_make(p, 12, sizeof(const char *));
 
-    *len = put_filled(key, filled);
-    return key;
+    APR_ARRAY_PUSH(words, const char *) = kind_words[filled->kind];
+    APR_ARRAY_PUSH(words, const char *) = filled->method;
+    APR_ARRAY_PUSH(words, const char *) = filled->url;
+    add_words(words, filled->headers);
+    APR_ARRAY_PUSH(words, const char *) = filled->body;
+    add_words(words, filled->args);
+    return vapi_key_join((const char *const *)words->elts, (apr_size_t)words->nelts, len, p);
 }
 
 /* ---- sending ---- */
