@@ -18,22 +18,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "pool.h"
 #include "vapi_delivery.h"
-
-static apr_pool_t *pool;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return apr_pool_create(&pool, NULL);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static vapi_param_t *add_param(vapi_tool_t *tool, const char *name, vapi_param_type type, int required, const char *choices)
 {

@@ -11,22 +11,8 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
+#include "pool.h"
 #include "vapi_message.h"
-
-static apr_pool_t *pool;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return apr_pool_create(&pool, NULL);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static apr_status_t release(void *block)
 {

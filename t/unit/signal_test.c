@@ -12,22 +12,8 @@
 #include <apr_strings.h>
 
 #include "vapi_clock.h"
+#include "pool.h"
 #include "vapi_signal.h"
-
-static apr_pool_t *pool;
-
-static int set_up(void **state)
-{
-    (void)state;
-    return apr_pool_create(&pool, NULL);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    apr_pool_destroy(pool);
-    return 0;
-}
 
 static vapi_message_t *message(const char *members)
 {
