@@ -90,6 +90,20 @@ const char *vapi_tool_calls_answer(vapi_delivery_t *d);
 /** transfer-destination-request, handoff-destination-request and assistant-request: routes, and gives the reply's body. */
 const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form);
 
+/** How a decision ends. */
+typedef struct vapi_ending_t {
+    const char *outcome, *reason;       /* constants */
+    const char *text;                   /* what is told to whoever asked; NULL: decision->dialled.body is the answer */
+    int is_error;                       /* ... as an error */
+    int is_written;                     /* ... in a route's own words, which may hold values of the call */
+} vapi_ending_t;
+
+/** The ending of what was decided, taken that Vapi accepts the transfer. Sets the question's outcome. */
+void vapi_ending_decided(const vapi_decision_t *decision, vapi_form form, vapi_question_t *q, vapi_ending_t *out);
+
+/** A limit is reached. `last`: the table's route for that (vapi_route_last_resort), or NULL. Nothing more can be asked of the question. */
+void vapi_ending_limited(const vapi_route_t *last, vapi_form form, vapi_question_t *q, vapi_ending_t *out);
+
 /** What a T of the administrator says, or the default where it says nothing. */
 const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, vapi_question_t *q);
 

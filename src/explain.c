@@ -40,10 +40,7 @@ typedef struct explanation_t {
     vapi_given_t *given;
     vapi_question_t q;
     vapi_decision_t decision;
-    const char *outcome, *reason;
-    const char *text;             /* what the model is told, NULL: the reply is decision.dialled.body, or there is none */
-    int is_error;                 /* ... as an error */
-    int is_written;               /* ... in words of the configuration, with values in them */
+    vapi_ending_t end;
 } explanation_t;
 
 static int refuse(request_rec *r, int status, const char *why)
@@ -218,42 +215,13 @@ static int refuse_body(request_rec *r, int status)
 
 /* ---- the decision ---- */
 
-static void end_with(explanation_t *x, const char *outcome, const char *reason, const char *text, int is_error)
+/* Before the table is asked. */
+static void end_early(explanation_t *x, const char *outcome, const char *reason, const char *error)
 {
-    x->outcome = x->q.outcome = outcome;
-    x->reason = reason;
-    x->text = text;
-    x->is_error = is_error;
-}
-
-/* As end_with, with what the route says. */
-static void end_with_result(explanation_t *x, const char *outcome, const char *reason, const char *otherwise, int is_error)
-{
-    const vapi_text_t *result = x->decision.route->result;
-
-    x->q.outcome = outcome;    /* it may be in the text */
-    end_with(x, outcome, reason, vapi_delivery_text(result, otherwise, &x->q), is_error);
-    x->is_written = result != NULL;
-}
-
-static void end_decided(explanation_t *x, vapi_form form)
-{
-    const vapi_decision_t *decision = &x->decision;
-    int is_tool_call = form == VAPI_FORM_CONTROL;
-
-    if (!decision->route) {
-        const char *otherwise = is_tool_call ? VAPI_SAY_NO_ROUTE : VAPI_SAY_NONE;
-        end_with(x, "no-route", decision->reason, decision->failed ? decision->failed : otherwise, 1);
-    }
-    else if (decision->route->is_none) {
-        end_with_result(x, "answered", decision->reason, VAPI_SAY_NONE, !is_tool_call);
-    }
-    else if (is_tool_call) {
-        end_with_result(x, decision->dialled.is_handoff ? "handed-off" : "transferred", NULL, VAPI_SAY_DONE, 0);
-    }
-    else {
-        end_with(x, "answered", NULL, NULL, 0);
-    }
+    x->end.outcome = x->q.outcome = outcome;
+    x->end.reason = reason;
+    x->end.text = error;
+    x->end.is_error = error != NULL;
 }
 
 /* The tool call that a live delivery would take first: one without an id is never answered (the legacy form has none). */
@@ -279,15 +247,15 @@ static void explain_call(explanation_t *x, vapi_form form)
     const char *error;
 
     if (form == VAPI_FORM_CONTROL && !call) {
-        end_with(x, "ignored", NULL, NULL, 0);
+        end_early(x, "ignored", NULL, NULL);
         return;
     }
     if (form == VAPI_FORM_CONTROL && !tool && !any_name) {
-        end_with(x, "no-route", "bad-argument", "unknown tool", 1);
+        end_early(x, "no-route", "bad-argument", "unknown tool");
         return;
     }
     if (call && (error = vapi_arguments_take(tool, d->global->decrypt, &call, d->pool)) != NULL) {
-        end_with(x, "no-route", "bad-argument", error, 1);
+        end_early(x, "no-route", "bad-argument", error);
         return;
     }
     vapi_delivery_question(d, call, &x->q);
@@ -295,7 +263,7 @@ static void explain_call(explanation_t *x, vapi_form form)
     x->q.now = x->now;
     x->q.given = x->given;
     vapi_route_decide(vapi_endpoint_routes(d->endpoint), 0, &d->host->names, form, &x->q, &x->decision);
-    end_decided(x, form);
+    vapi_ending_decided(&x->decision, form, &x->q, &x->end);
 }
 
 static void explain(explanation_t *x)
@@ -315,7 +283,7 @@ static void explain(explanation_t *x)
         explain_call(x, VAPI_FORM_ASSISTANT_REQUEST);
         break;
     default:
-        end_with(x, "ignored", NULL, NULL, 0);
+        end_early(x, "ignored", NULL, NULL);
     }
 }
 
@@ -387,13 +355,13 @@ static json_t *reply_json(const explanation_t *x)
 {
     json_t *reply;
 
-    if (!x->text) {
+    if (!x->end.text) {
         return x->decision.route ? body_json(x) : json_object();
     }
     reply = json_object();
-    json_object_set_new(reply, x->is_error ? "error" : "result",
-                        x->is_written && !x->whole ? json_string(HIDDEN)
-                                                   : vapi_text_json(vapi_text_one_line(x->text, x->d.pool), x->d.pool));
+    json_object_set_new(reply, x->end.is_error ? "error" : "result",
+                        x->end.is_written && !x->whole ? json_string(HIDDEN)
+                                                   : vapi_text_json(vapi_text_one_line(x->end.text, x->d.pool), x->d.pool));
     return reply;
 }
 
@@ -425,8 +393,8 @@ static const char *answer(const explanation_t *x)
     json_t *all = json_object();
     const char *json;
 
-    json_object_set_new(all, "outcome", json_string(x->outcome));
-    json_object_set_new(all, "reason", word_json(x->reason, p));
+    json_object_set_new(all, "outcome", json_string(x->end.outcome));
+    json_object_set_new(all, "reason", word_json(x->end.reason, p));
     json_object_set_new(all, "route", word_json(decision->route ? decision->route->label : NULL, p));
     json_object_set_new(all, "target", word_json(decision->route ? decision->route->target : NULL, p));
     json_object_set_new(all, "destination", word_json(moves ? x->q.destination : NULL, p));

@@ -19,22 +19,27 @@ static const char *end_with(vapi_record_t *record, vapi_question_t *q, const cha
     return error ? vapi_reply_error(error, q->pool) : NULL;
 }
 
-static const char *answer_limited(const vapi_delivery_t *d, vapi_question_t *q, vapi_record_t *record)
+static const char *end_as(vapi_record_t *record, vapi_question_t *q, const vapi_ending_t *ending)
 {
-    const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(d->endpoint));
+    return end_with(record, q, ending->outcome, ending->reason, ending->text);
+}
 
-    q->reach = NULL;    /* nothing more is asked, not even for the words of the answer */
-    q->outcome = q->reason = "limited";
-    record->route = q->route = last ? last->label : NULL;
-    return end_with(record, q, "limited", "limited", vapi_delivery_text(last ? last->result : NULL, VAPI_SAY_NONE, q));
+static const char *answer_limited(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record)
+{
+    vapi_ending_t ending;
+
+    vapi_ending_limited(vapi_route_last_resort(vapi_endpoint_routes(d->endpoint)), form, q, &ending);
+    record->route = q->route;
+    return end_as(record, q, &ending);
 }
 
 /* What was decided, as a reply; NULL when an action that is required failed, and the routes behind are to be asked. *given is set when a
  * destination is in it. */
-static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_question_t *q, vapi_record_t *record,
-                              int *given)
+static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_form form, vapi_question_t *q,
+                              vapi_record_t *record, int *given)
 {
     apr_interval_time_t left;
+    vapi_ending_t ending;
 
     if (decision->route->is_none) {
         if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
@@ -43,8 +48,8 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
         vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, q);
         record->route = decision->route->label;
         record->destination = NULL;
-        q->outcome = "answered";
-        return end_with(record, q, "answered", decision->reason, vapi_delivery_text(decision->route->result, VAPI_SAY_NONE, q));
+        vapi_ending_decided(decision, form, q, &ending);
+        return end_as(record, q, &ending);
     }
     record->route = decision->route->label;
     record->destination = vapi_destination_name(decision->destination);
@@ -58,7 +63,8 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
     *given = 1;
     record->dialled = decision->dialled.dialled;
     vapi_delivery_warn_of_target(d, decision);
-    end_with(record, q, "answered", NULL, NULL);
+    vapi_ending_decided(decision, form, q, &ending);
+    end_as(record, q, &ending);
     return vapi_reply_json(decision->dialled.body, d->pool);
 }
 
@@ -66,15 +72,17 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
 static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
 {
     vapi_decision_t decision;
+    vapi_ending_t ending;
     const char *reply = NULL;
     int from = 0;
 
     while (!reply) {
         vapi_delivery_decide(d, from, form, q, &decision);
         if (!decision.route) {
-            return end_with(record, q, "no-route", decision.reason, decision.failed ? decision.failed : VAPI_SAY_NONE);
+            vapi_ending_decided(&decision, form, q, &ending);
+            return end_as(record, q, &ending);
         }
-        reply = take_route(d, &decision, q, record, given);
+        reply = take_route(d, &decision, form, q, record, given);
         from = decision.index + 1;
     }
     return reply;
@@ -91,7 +99,7 @@ static const char *decide_in_place(const vapi_delivery_t *d, vapi_form form, vap
         return decide(d, form, q, record, given);
     }
     if ((place = vapi_shared_enter(d->global->shared, limits->outbound, d->deadline)) < 0) {
-        return answer_limited(d, q, record);
+        return answer_limited(d, form, q, record);
     }
     reply = decide(d, form, q, record, given);
     vapi_shared_leave(d->global->shared, place);
@@ -113,7 +121,7 @@ static const char *work_on(const vapi_delivery_t *d, vapi_form form, vapi_questi
         record->attempt = q->attempt = vapi_once_begin_attempt(&d->once);
     }
     counted = vapi_once_count_transfer(&d->once, limits->call, d->caller, limits->caller, limits->caller_window);
-    reply = counted == 1 ? decide_in_place(d, form, q, record, &given) : answer_limited(d, q, record);
+    reply = counted == 1 ? decide_in_place(d, form, q, record, &given) : answer_limited(d, form, q, record);
     if (counted == 1 && !given) {
         vapi_once_uncount_transfer(&d->once, d->caller, limits->caller, limits->caller_window);
     }

@@ -50,6 +50,11 @@ static const char *end_with(work_t *w, const char *outcome, const char *reason, 
     return w->answer;
 }
 
+static void end_as(work_t *w, const vapi_ending_t *ending)
+{
+    end_with(w, ending->outcome, ending->reason, ending->is_error, ending->text);
+}
+
 /* ---- how the control API is reached ---- */
 
 /* Asks Vapi for the URL where the payload has none and the administrator gave a key; leaves the POST its share of the time. */
@@ -111,18 +116,11 @@ static void prepare_move(work_t *w)
 
 static void answer_limited(work_t *w)
 {
-    const vapi_route_t *last = vapi_route_last_resort(vapi_endpoint_routes(w->d->endpoint));
+    vapi_ending_t ending;
 
-    w->q.reach = NULL;    /* nothing more is asked, not even for the words of the answer */
-    w->record.route = last ? last->label : NULL;
-    w->q.route = w->record.route;
-    w->q.outcome = w->q.reason = "limited";
-    if (last) {
-        end_with(w, "limited", "limited", 0, vapi_delivery_text(last->result, VAPI_SAY_NONE, &w->q));
-    }
-    else {
-        end_with(w, "limited", "limited", 1, "No more transfers of this call are possible now.");
-    }
+    vapi_ending_limited(vapi_route_last_resort(vapi_endpoint_routes(w->d->endpoint)), VAPI_FORM_CONTROL, &w->q, &ending);
+    w->record.route = w->q.route;
+    end_as(w, &ending);
 }
 
 static void answer_moving(work_t *w, apr_interval_time_t left)
@@ -200,6 +198,7 @@ static int commit(work_t *w)
 static int send_transfer(work_t *w)
 {
     vapi_delivery_t *d = w->d;
+    vapi_ending_t ending;
     vapi_moved_t moved;
 
     vapi_delivery_warn_of_target(d, &w->decision);
@@ -213,8 +212,8 @@ static int send_transfer(work_t *w)
     switch (moved.outcome) {
     case VAPI_MOVE_ACCEPTED:
         d->moved = 1;
-        w->q.outcome = w->decision.dialled.is_handoff ? "handed-off" : "transferred";
-        end_with(w, w->q.outcome, NULL, 0, vapi_delivery_text(w->decision.route->result, VAPI_SAY_DONE, &w->q));
+        vapi_ending_decided(&w->decision, VAPI_FORM_CONTROL, &w->q, &ending);
+        end_as(w, &ending);
         w->record.reason = NULL;
         return 1;
     case VAPI_MOVE_UNKNOWN:
@@ -236,9 +235,11 @@ static int send_transfer(work_t *w)
 
 static void answer_no_route(work_t *w)
 {
+    vapi_ending_t ending;
+
     if (!w->answer) {
-        end_with(w, "no-route", w->decision.reason, 1,
-                 w->decision.failed ? w->decision.failed : VAPI_SAY_NO_ROUTE);
+        vapi_ending_decided(&w->decision, VAPI_FORM_CONTROL, &w->q, &ending);
+        end_as(w, &ending);
     }
     w->q.outcome = w->record.outcome;
 }
@@ -248,6 +249,7 @@ static int take_route(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
     const vapi_route_t *route = w->decision.route;
+    vapi_ending_t ending;
 
     if (route->is_none) {
         if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, &w->q)) {
@@ -256,8 +258,8 @@ static int take_route(work_t *w)
         vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, &w->q);
         w->record.route = route->label;
         w->record.destination = NULL;
-        w->q.outcome = "answered";
-        end_with(w, "answered", w->decision.reason, 0, vapi_delivery_text(route->result, VAPI_SAY_NONE, &w->q));
+        vapi_ending_decided(&w->decision, VAPI_FORM_CONTROL, &w->q, &ending);
+        end_as(w, &ending);
         return 1;
     }
     w->record.route = route->label;
