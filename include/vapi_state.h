@@ -1,19 +1,24 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_state.h
- * @brief What all processes (and later all nodes) must agree on: which deliveries were taken on, and what was answered. Beside it
- *        a value is kept that can be had again: what a lookup gave.
+ * @brief What all processes and nodes must agree on: which deliveries were taken on, and what was answered; who of a pool holds how many
+ *        calls; what a call was sent to. Beside it a value is kept that can be had again: what a lookup gave.
  *
  * A provider (ap_register_provider, group VAPI_STATE_GROUP) keeps it. Every verb is atomic: there is no get-then-set
  * anywhere above this face. A provider never stores a key as given: it may hold a caller's number, so only a salted digest is kept.
+ * This header is all that a provider in a module of its own needs; it calls nothing of mod_vapi_transfer's.
  *
  * The life of a claim:   (none) --claim--> working --commit--> committed --settle--> settled --keep over--> (none)
  *                                            |  \--abandon--> (none)            settled --abandon--> (none)
  *  working whose owner is gone (its `work` time is over): free to be claimed again.
  *  committed whose owner is gone: what it was about to do may have been done; it counts as settled with the reply given to commit().
  *
- * Claims, counters and values of one key are different things. When room ends values go first, then settled claims, then
- * counters.
+ * Claims, counters, values and notes of one key are different things. When room ends values go first, then settled claims, then
+ * counters and notes. Leases, rests and presence are never evicted; a member without any of them may count as new.
+ *
+ * The life of a lease:   lease --occupy--> kept for the call --release or its end--> wrap-up --> (free)
+ *                          |  \--release, or its `hold` is over--> (free)
+ *  A process that dies between lease and occupy costs the member for the rest of `hold`, which is no longer than a request.
  */
 #ifndef VAPI_STATE_H
 #define VAPI_STATE_H
@@ -23,7 +28,7 @@
 #include <httpd.h>
 
 #define VAPI_STATE_GROUP   "vapi-state"
-#define VAPI_STATE_VERSION "1"
+#define VAPI_STATE_VERSION "2"
 
 typedef enum {
     VAPI_CLAIM_MINE = 0,    /* nobody had it: the caller works on it now, and must settle or abandon it */
@@ -45,6 +50,62 @@ typedef struct vapi_claim_t {
 
 /** A store, opened: first member of every provider's own struct. */
 typedef struct vapi_state_t vapi_state_t;
+
+/** Somebody who holds leases (or a pool, that has a turn), as the provider knows it. Made once at the start for those of the configuration;
+ * shared by all threads. */
+typedef struct vapi_seat_t vapi_seat_t;
+
+typedef enum { VAPI_LEAST_BUSY = 0, VAPI_LONGEST_IDLE, VAPI_ROUND_ROBIN, VAPI_WEIGHTED, VAPI_ORDERED } vapi_strategy;
+
+/** What somebody outside said of a member. Only an available one is chosen. */
+typedef enum { VAPI_PRESENCE_AVAILABLE = 0, VAPI_PRESENCE_PAUSED, VAPI_PRESENCE_BUSY } vapi_presence;
+
+/** One member of a pool, where one is to be chosen. */
+typedef struct vapi_candidate_t {
+    vapi_seat_t *seat;
+    int capacity;                  /* leases at once, 1 or more */
+    int weight;                    /* WEIGHTED: its share, 1 or more */
+    int barred;                    /* not to be chosen (other skills, this call was sent there before); its free capacity counts for `leave` */
+} vapi_candidate_t;
+
+typedef struct vapi_wish_t {
+    vapi_seat_t *pool;             /* whose turn ROUND_ROBIN and WEIGHTED go by */
+    vapi_strategy strategy;
+    const vapi_candidate_t *candidates;    /* in the order of the configuration */
+    int n;
+    int leave;                     /* so much capacity of all candidates together must stay free afterwards */
+    int preferred;                 /* taken if it can be, whatever the strategy; -1: none */
+    apr_interval_time_t hold;      /* the lease ends after it unless it is occupied before */
+    int only_look;                 /* says who would be chosen, and changes nothing */
+} vapi_wish_t;
+
+typedef struct vapi_lease_t {
+    int chosen;                    /* of the candidates; -1: nobody */
+    apr_uint64_t token;            /* of the lease, never 0; 0 where only looked or nobody */
+    int all_paused;                /* nobody: whoever is not barred is paused, busy by presence or resting, none merely full */
+} vapi_lease_t;
+
+/** What a member holds now. */
+typedef struct vapi_seat_view_t {
+    vapi_presence presence;
+    int active;                    /* leases, those in wrap-up too */
+    apr_interval_time_t rest;      /* until it is chosen again after rest(); 0: it does not rest */
+    apr_uint64_t served;           /* leases that were occupied, but for those that were given back */
+} vapi_seat_view_t;
+
+/** One field of what is noted under a key. */
+typedef struct vapi_note_t {
+    const char *field, *value;
+} vapi_note_t;
+
+/** Kinds of things under a key, for own(). */
+typedef enum { VAPI_KIND_CLAIM = 'c', VAPI_KIND_COUNTER = 'n', VAPI_KIND_VALUE = 'v', VAPI_KIND_NOTES = 't' } vapi_kind;
+
+typedef struct vapi_owned_t {
+    vapi_kind kind;
+    const char *key;
+    apr_size_t key_len;
+} vapi_owned_t;
 
 typedef struct vapi_state_provider_t {
     const char *name;              /* as written in the directive, in logs and in `status`: "shm", "redis" */
@@ -124,6 +185,65 @@ typedef struct vapi_state_provider_t {
     /** The value, in `p`, NUL-terminated. @return APR_NOTFOUND if there is none (any more) */
     apr_status_t (*get)(vapi_state_t *st, const char *key, apr_size_t key_len, const char **value, apr_size_t *value_len,
                         apr_pool_t *p);
+
+    /**
+     * Notes `value` under a field of `key` (value NULL: takes the field away), if it holds what is expected: `was` NULL: nothing, "*":
+     * whatever. All of the key is kept for `keep` after its latest note. Fields and values are NUL-terminated text.
+     * @return APR_SUCCESS; APR_EGENERAL when the field holds something else; APR_ENOSPC; APR_EINVAL when all fields and values of
+     *         the key together would exceed 64 KB
+     */
+    apr_status_t (*note)(vapi_state_t *st, const char *key, apr_size_t key_len, const char *field, const char *was, const char *value,
+                         apr_interval_time_t keep);
+
+    /** All that is noted under a key: vapi_note_t, in the order of their first note; empty if there is nothing. */
+    apr_status_t (*notes)(vapi_state_t *st, const char *key, apr_size_t key_len, apr_array_header_t **out, apr_pool_t *p);
+
+    /** Remembers for `keep` that these things are kept about `owner` (a caller's number), for forget(). They need not be there yet or
+     * any more. Of very many the earliest may be left out (shm: all but the latest 2,700). */
+    apr_status_t (*own)(vapi_state_t *st, const char *owner, const vapi_owned_t *things, int n, apr_interval_time_t keep);
+
+    /** Drops what is kept about an owner, but for claims that are worked on or committed: these stay owned. *dropped: how many
+     * things were there. */
+    apr_status_t (*forget)(vapi_state_t *st, const char *owner, int *dropped);
+
+    /** What `key` (which names a member or a pool for good, on all nodes) is known by, in `p`. Asks nothing outside. */
+    apr_status_t (*seat)(vapi_state_t *st, vapi_seat_t **out, const char *key, apr_size_t key_len, apr_pool_t *p);
+
+    /**
+     * Chooses one of the candidates and gives it a lease, in one step. Free is who is available, does not rest and holds fewer leases
+     * than its capacity; of these
+     *   LEAST_BUSY   the lowest leases/capacity, then who is idle longest
+     *   LONGEST_IDLE who holds none for the longest; where all hold some, whose latest lease began first
+     *   ROUND_ROBIN  the next behind the last chosen of this pool, in order
+     *   WEIGHTED     by shares of the free ones' weights, evenly spread over the pool's turns
+     *   ORDERED      the first
+     * Who never held a lease is idle longest; among equals the first in order is taken.
+     * @return APR_SUCCESS, *out says whether somebody was chosen; APR_ENOSPC when the store has no room for the lease
+     */
+    apr_status_t (*lease)(vapi_state_t *st, const vapi_wish_t *wish, vapi_lease_t *out);
+
+    /** Right before the call is sent to the member: the lease lasts for `span` from now. Its member counts as having served it.
+     * @return APR_NOTFOUND when the lease is over: the place may be another's, so nothing may be sent */
+    apr_status_t (*occupy)(vapi_state_t *st, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t span);
+
+    /**
+     * Ends a lease: its place is free after `wrap_up` from now, but no later than it would have been. Negative: the call was not sent
+     * there after all; as if there had been no lease.
+     * @return APR_NOTFOUND when there is no such lease (any more), or it was released before
+     */
+    apr_status_t (*release)(vapi_state_t *st, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t wrap_up);
+
+    /** Not chosen for `span` from now, or for what was left if that is longer. */
+    apr_status_t (*rest)(vapi_state_t *st, vapi_seat_t *seat, apr_interval_time_t span);
+
+    /** Somebody says so. AVAILABLE ends a rest, too. */
+    apr_status_t (*present)(vapi_state_t *st, vapi_seat_t *seat, vapi_presence presence);
+
+    /** What each of these members holds now. */
+    apr_status_t (*survey)(vapi_state_t *st, vapi_seat_t *const *seats, int n, vapi_seat_view_t *views);
+
+    /** Can the store be reached now? May be NULL: it is always there. */
+    int (*is_reached)(vapi_state_t *st);
 } vapi_state_provider_t;
 
 struct vapi_state_t {

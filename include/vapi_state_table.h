@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  vapi_state_table.h
- * @brief Claims, counters and values in memory that processes share, with or without a file behind it. Knows nothing of httpd.
+ * @brief Claims, counters, values, notes, seats and leases in memory that processes share, with or without a file behind it. Knows nothing of httpd.
  *
  * The verbs are those of vapi_state_provider_t (vapi_state.h says what they do). Locks live in the memory and survive the death
  * of their holder. A file is held by flock() for as long as any process that inherited its descriptor lives.
@@ -14,11 +14,11 @@
 
 #include "vapi_state.h"
 
-#define VAPI_STATE_LAYOUT       2                      /* of the memory; another one is not taken */
+#define VAPI_STATE_LAYOUT       3                      /* of the memory; another one is not taken */
 #define VAPI_STATE_SIZE_DEFAULT (32L * 1024 * 1024)
 #define VAPI_STATE_SIZE_MIN     (1024L * 1024)
 #define VAPI_STATE_SIZE_MAX     (64LL * 1024 * 1024 * 1024)
-#define VAPI_STATE_REPLY_MAX    65536                  /* of a value too */
+#define VAPI_STATE_REPLY_MAX    65536                  /* of a value and of all notes of a key, too */
 
 /** All there is to know of an open store in order to find it again in this process and its children. */
 typedef struct vapi_state_mapping_t {
@@ -80,5 +80,20 @@ apr_status_t vapi_state_table_put(vapi_state_table_t *t, const char *key, apr_si
                                   const char *value, apr_size_t value_len, apr_interval_time_t keep);
 apr_status_t vapi_state_table_get(vapi_state_table_t *t, const char *key, apr_size_t key_len, const char **value,
                                   apr_size_t *value_len, apr_pool_t *p);
+apr_status_t vapi_state_table_note(vapi_state_table_t *t, const char *key, apr_size_t key_len, const char *field, const char *was,
+                                   const char *value, apr_interval_time_t keep);
+apr_status_t vapi_state_table_notes(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_array_header_t **out,
+                                    apr_pool_t *p);
+apr_status_t vapi_state_table_own(vapi_state_table_t *t, const char *owner, const vapi_owned_t *things, int n,
+                                  apr_interval_time_t keep);
+apr_status_t vapi_state_table_forget(vapi_state_table_t *t, const char *owner, int *dropped);
+
+apr_status_t vapi_state_table_seat(vapi_state_table_t *t, vapi_seat_t **out, const char *key, apr_size_t key_len, apr_pool_t *p);
+apr_status_t vapi_state_table_lease(vapi_state_table_t *t, const vapi_wish_t *wish, vapi_lease_t *out);
+apr_status_t vapi_state_table_occupy(vapi_state_table_t *t, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t span);
+apr_status_t vapi_state_table_release(vapi_state_table_t *t, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t wrap_up);
+apr_status_t vapi_state_table_rest(vapi_state_table_t *t, vapi_seat_t *seat, apr_interval_time_t span);
+apr_status_t vapi_state_table_present(vapi_state_table_t *t, vapi_seat_t *seat, vapi_presence presence);
+apr_status_t vapi_state_table_survey(vapi_state_table_t *t, vapi_seat_t *const *seats, int n, vapi_seat_view_t *views);
 
 #endif

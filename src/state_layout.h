@@ -1,11 +1,11 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /**
  * @file  state_layout.h
- * @brief How the store lies in mapped memory, and what is done to one stripe of it. Private to state_stripe.c, state_table.c and
- *        state_file.c.
+ * @brief How the store lies in mapped memory, and what is done to one stripe of it. Private to the files state_*.c.
  *
- *     header | stripe 0 | stripe 1 | ...        a stripe:  head | buckets | slots | blocks
+ *     header | roster | stripe 0 | stripe 1 | ...        a stripe:  head | slots | blocks | buckets
  *
+ * The roster (state_roster.h) has who holds leases. All else is in the stripes.
  * A key belongs to one stripe and to one slot there. What counts is in the slots: `which` says which of the two versions is in
  * force (0: free), and that version names the chain of blocks with the reply (of a value: the value itself). Buckets, lists and
  * free lists only repeat it, and are made anew from the slots by vapi_stripe_repair(). A change writes new blocks and the version
@@ -31,6 +31,9 @@
 #define VAPI_STATE_STRIPES    64
 #define VAPI_STATE_STRIPE_MIN 524288          /* a smaller store has fewer stripes, so that the longest reply fits into any */
 #define VAPI_STATE_DIGEST     16
+#define VAPI_ROSTER_MIN       131072
+#define VAPI_ROSTER_MAX       16777216
+#define VAPI_ROSTER_LEASES    4               /* for each seat, on average */
 #define VAPI_STATE_NIL        0xffffffffu
 #define VAPI_BLOCK_DATA       240
 
@@ -42,6 +45,10 @@ typedef struct vapi_geometry_t {
     apr_uint32_t buckets;          /* of one stripe, as slots and blocks */
     apr_uint32_t slots;
     apr_uint32_t blocks;
+    apr_uint32_t roster_size;
+    apr_uint32_t seat_buckets;     /* a power of two */
+    apr_uint32_t seats;
+    apr_uint32_t leases;
 } vapi_geometry_t;
 
 typedef struct vapi_header_t {
@@ -62,7 +69,9 @@ typedef enum {
     VAPI_ENTRY_COMMITTED,
     VAPI_ENTRY_SETTLED,
     VAPI_ENTRY_COUNTER,
-    VAPI_ENTRY_VALUE
+    VAPI_ENTRY_VALUE,
+    VAPI_ENTRY_NOTES,
+    VAPI_ENTRY_OWNED               /* digests of what is kept about somebody */
 } vapi_entry_state;
 
 typedef struct vapi_version_t {
@@ -99,7 +108,7 @@ typedef struct vapi_block_t {
 typedef enum {
     VAPI_LIST_VALUES = 0,
     VAPI_LIST_SETTLED,
-    VAPI_LIST_COUNTERS,
+    VAPI_LIST_COUNTERS,            /* notes and what is owned, too */
     VAPI_LIST_WORK,                /* working and committed: never evicted */
     VAPI_LISTS
 } vapi_list;
@@ -130,6 +139,9 @@ struct vapi_state_table_t {
     vapi_header_t *header;
     vapi_geometry_t geometry;      /* of this process's own: not to be changed by another */
 };
+
+/** A process may be killed between any two stores; the compiler must not change the order of those that a repair relies on. */
+#define VAPI_KEEP_ORDER() atomic_signal_fence(memory_order_seq_cst)
 
 /** The version in force of an entry. */
 static inline vapi_version_t *vapi_slot_entry(vapi_slot_t *slot)
@@ -187,9 +199,53 @@ apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char 
  * *damaged: entries that were dropped. */
 apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged);
 
-/** Takes the live claims and counters of `from` over, whose owners are dead, their times by the wall clock if the machine was
- * started anew since. *lost: damaged, or no room. */
+/** Takes over what `from` has, whose owners are dead, but for its values; times by the wall clock if the machine was started anew
+ * since. *lost: damaged, or no room. */
 apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_table_t *from, apr_uint32_t *lost);
+
+/** Mutexes that survive their holder. */
+apr_status_t vapi_state_make_mutex(pthread_mutex_t *mutex);
+
+/**
+ * A time of another run of the machine, as one of this run: `shift` later, but not in the future. A wall clock that was put back
+ * in between must not make anything live longer than it was given.
+ */
+apr_time_t vapi_state_shifted(apr_time_t time, apr_int64_t shift, apr_time_t now);
+
+/** Notes the wall clock's offset if it was put right: whoever starts after the next boot needs the latest. */
+void vapi_state_note_wall(vapi_state_table_t *t, apr_time_t now);
+
+/* One key, its stripe locked. */
+
+typedef struct vapi_state_place_t {
+    vapi_stripe_t st;
+    unsigned char digest[VAPI_STATE_DIGEST];
+    apr_uint32_t stripe;
+    apr_uint32_t slot;             /* of the live entry, NIL if there is none */
+    apr_time_t now;
+} vapi_state_place_t;
+
+/** What a key of some kind (vapi_kind, or a letter besides) is known by. */
+void vapi_state_hash(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, unsigned char *digest);
+
+/** Locks the stripe of a digest and looks for its entry. Never while another stripe is locked. */
+apr_status_t vapi_state_enter_digest(const vapi_state_table_t *t, const unsigned char *digest, vapi_state_place_t *place);
+apr_status_t vapi_state_enter(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len,
+                              vapi_state_place_t *place);
+
+/** Unlocks. @return rv */
+apr_status_t vapi_state_leave(vapi_state_place_t *place, apr_status_t rv);
+
+/** NULL: there is none. */
+vapi_version_t *vapi_state_entry(const vapi_state_place_t *place);
+
+apr_status_t vapi_state_write(const vapi_state_place_t *place, const vapi_version_t *next, const char *reply);
+
+/** Was it committed by somebody whose time to work is over? */
+int vapi_state_is_owner_gone(const vapi_version_t *entry, apr_time_t now);
+
+/** The reply of the entry that is there, NUL-terminated. */
+const char *vapi_state_copy_reply(const vapi_state_place_t *place, apr_pool_t *p);
 
 /** Was this header written in the present run of the machine? */
 int vapi_state_same_boot(const vapi_header_t *header);

@@ -267,6 +267,62 @@ static apr_status_t shm_get(vapi_state_t *st, const char *key, apr_size_t key_le
     return vapi_state_table_get(table_of(st), key, key_len, value, value_len, p);
 }
 
+static apr_status_t shm_note(vapi_state_t *st, const char *key, apr_size_t key_len, const char *field, const char *was,
+                             const char *value, apr_interval_time_t keep)
+{
+    return vapi_state_table_note(table_of(st), key, key_len, field, was, value, keep);
+}
+
+static apr_status_t shm_notes(vapi_state_t *st, const char *key, apr_size_t key_len, apr_array_header_t **out, apr_pool_t *p)
+{
+    return vapi_state_table_notes(table_of(st), key, key_len, out, p);
+}
+
+static apr_status_t shm_own(vapi_state_t *st, const char *owner, const vapi_owned_t *things, int n, apr_interval_time_t keep)
+{
+    return vapi_state_table_own(table_of(st), owner, things, n, keep);
+}
+
+static apr_status_t shm_forget(vapi_state_t *st, const char *owner, int *dropped)
+{
+    return vapi_state_table_forget(table_of(st), owner, dropped);
+}
+
+static apr_status_t shm_seat(vapi_state_t *st, vapi_seat_t **out, const char *key, apr_size_t key_len, apr_pool_t *p)
+{
+    return vapi_state_table_seat(table_of(st), out, key, key_len, p);
+}
+
+static apr_status_t shm_lease(vapi_state_t *st, const vapi_wish_t *wish, vapi_lease_t *out)
+{
+    return vapi_state_table_lease(table_of(st), wish, out);
+}
+
+static apr_status_t shm_occupy(vapi_state_t *st, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t span)
+{
+    return vapi_state_table_occupy(table_of(st), seat, token, span);
+}
+
+static apr_status_t shm_release(vapi_state_t *st, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t wrap_up)
+{
+    return vapi_state_table_release(table_of(st), seat, token, wrap_up);
+}
+
+static apr_status_t shm_rest(vapi_state_t *st, vapi_seat_t *seat, apr_interval_time_t span)
+{
+    return vapi_state_table_rest(table_of(st), seat, span);
+}
+
+static apr_status_t shm_present(vapi_state_t *st, vapi_seat_t *seat, vapi_presence presence)
+{
+    return vapi_state_table_present(table_of(st), seat, presence);
+}
+
+static apr_status_t shm_survey(vapi_state_t *st, vapi_seat_t *const *seats, int n, vapi_seat_view_t *views)
+{
+    return vapi_state_table_survey(table_of(st), seats, n, views);
+}
+
 static const vapi_state_provider_t shm_provider = {
     "shm",
     shm_configure,
@@ -279,7 +335,19 @@ static const vapi_state_provider_t shm_provider = {
     shm_abandon,
     shm_count,
     shm_put,
-    shm_get
+    shm_get,
+    shm_note,
+    shm_notes,
+    shm_own,
+    shm_forget,
+    shm_seat,
+    shm_lease,
+    shm_occupy,
+    shm_release,
+    shm_rest,
+    shm_present,
+    shm_survey,
+    NULL
 };
 
 void vapi_state_shm_register(apr_pool_t *p)

@@ -6,9 +6,6 @@
 
 #include <apr_errno.h>
 
-/* A process may be killed between any two stores; the compiler must not change the order of those that a repair relies on. */
-#define KEEP_ORDER() atomic_signal_fence(memory_order_seq_cst)
-
 #define NIL VAPI_STATE_NIL
 
 static apr_uint32_t blocks_for(apr_uint32_t reply_len)
@@ -22,6 +19,8 @@ static vapi_list list_of(const vapi_version_t *entry)
     case VAPI_ENTRY_SETTLED:
         return VAPI_LIST_SETTLED;
     case VAPI_ENTRY_COUNTER:
+    case VAPI_ENTRY_NOTES:
+    case VAPI_ENTRY_OWNED:
         return VAPI_LIST_COUNTERS;
     case VAPI_ENTRY_VALUE:
         return VAPI_LIST_VALUES;
@@ -99,7 +98,7 @@ static void free_block(const vapi_stripe_t *st, apr_uint32_t i)
     vapi_block_t *block = &st->blocks[i];
 
     memset(block->data, 0, sizeof block->data);
-    KEEP_ORDER();
+    VAPI_KEEP_ORDER();
     block->used = 0;
     block->next = st->head->free_block;
     st->head->free_block = i;
@@ -131,7 +130,7 @@ static apr_uint32_t write_chain(const vapi_stripe_t *st, const char *reply, apr_
         *link = i;
         link = &block->next;
         block->used = len < VAPI_BLOCK_DATA ? len : VAPI_BLOCK_DATA;
-        KEEP_ORDER();
+        VAPI_KEEP_ORDER();
         memcpy(block->data, reply, block->used);
         reply += block->used;
         len -= block->used;
@@ -191,9 +190,9 @@ static int is_expired(const vapi_version_t *entry, apr_time_t now)
 
 static void switch_to(vapi_slot_t *slot, apr_uint32_t which)
 {
-    KEEP_ORDER();
+    VAPI_KEEP_ORDER();
     *(volatile apr_uint32_t *)&slot->which = which;
-    KEEP_ORDER();
+    VAPI_KEEP_ORDER();
 }
 
 void vapi_stripe_remove(const vapi_stripe_t *st, apr_uint32_t i)
@@ -395,7 +394,7 @@ int vapi_stripe_is_whole(const vapi_stripe_t *st, const vapi_slot_t *slot)
         return 0;
     }
     entry = &slot->version[slot->which - 1];
-    return entry->state >= VAPI_ENTRY_WORKING && entry->state <= VAPI_ENTRY_VALUE && entry->reply_len <= VAPI_STATE_REPLY_MAX
+    return entry->state >= VAPI_ENTRY_WORKING && entry->state <= VAPI_ENTRY_OWNED && entry->reply_len <= VAPI_STATE_REPLY_MAX
            && chain_is_sound(st, entry) && entry->seal == seal_of(st, slot->digest, entry);
 }
 

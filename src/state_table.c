@@ -1,5 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 #include "state_layout.h"
+#include "state_roster.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +15,6 @@
 #include "vapi_clock.h"
 
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
-
-/* Claims, counters and values of one name are different things: this goes into what is hashed. */
-#define KEY_OF_CLAIM   'c'
-#define KEY_OF_COUNTER 'n'
-#define KEY_OF_VALUE   'v'
 
 /* The whole memory. */
 
@@ -37,7 +33,8 @@ int vapi_state_geometry(vapi_geometry_t *out, apr_uint64_t size)
     while (g.stripes > 1 && size / g.stripes < VAPI_STATE_STRIPE_MIN) {
         g.stripes /= 2;
     }
-    g.stripe_size = (size - VAPI_STATE_HEADER) / g.stripes & ~(apr_uint64_t)63;
+    vapi_roster_geometry(&g);
+    g.stripe_size = (size - VAPI_STATE_HEADER - g.roster_size) / g.stripes & ~(apr_uint64_t)63;
     room = g.stripe_size - sizeof(vapi_stripe_head_t);
     g.buckets = 1;
     while (g.buckets <= room / two_slots) {
@@ -52,7 +49,7 @@ int vapi_state_geometry(vapi_geometry_t *out, apr_uint64_t size)
 
 vapi_stripe_t vapi_state_stripe(const vapi_state_table_t *t, apr_uint32_t i)
 {
-    char *at = (char *)t->mapping.base + VAPI_STATE_HEADER + i * t->geometry.stripe_size;
+    char *at = (char *)t->mapping.base + VAPI_STATE_HEADER + t->geometry.roster_size + i * t->geometry.stripe_size;
     vapi_stripe_t st;
 
     st.geometry = &t->geometry;
@@ -142,7 +139,7 @@ apr_status_t vapi_state_table_format(vapi_state_table_t *t, const unsigned char 
     return vapi_state_table_recover(t, &damaged);
 }
 
-static apr_status_t make_mutex(pthread_mutex_t *mutex)
+apr_status_t vapi_state_make_mutex(pthread_mutex_t *mutex)
 {
     pthread_mutexattr_t attr;
     int rc = pthread_mutexattr_init(&attr);
@@ -164,20 +161,20 @@ static apr_status_t make_mutex(pthread_mutex_t *mutex)
 
 apr_status_t vapi_state_table_recover(vapi_state_table_t *t, apr_uint32_t *damaged)
 {
+    apr_status_t rv = vapi_roster_recover(t, damaged);
     apr_uint32_t i;
 
-    *damaged = 0;
-    for (i = 0; i < t->geometry.stripes; i++) {
+    for (i = 0; rv == APR_SUCCESS && i < t->geometry.stripes; i++) {
         vapi_stripe_t st = vapi_state_stripe(t, i);
-        apr_status_t rv = make_mutex(&st.head->mutex);
 
+        rv = vapi_state_make_mutex(&st.head->mutex);
         if (rv != APR_SUCCESS) {
-            return rv;
+            break;
         }
         *damaged += vapi_stripe_repair(&st, vapi_clock_now());
         vapi_stripe_end_work(&st, vapi_clock_now());
     }
-    return APR_SUCCESS;
+    return rv;
 }
 
 /* From one memory to another. */
@@ -222,18 +219,29 @@ static found_t *find_entries(const vapi_state_table_t *from, apr_size_t *n, apr_
     return found;
 }
 
-/* A wall clock that was put back in between must not make anything live longer than it was given. */
+static int is_far(apr_int64_t time)
+{
+    return time > APR_INT64_MAX / 4 || time < -(APR_INT64_MAX / 4);
+}
+
+apr_time_t vapi_state_shifted(apr_time_t time, apr_int64_t shift, apr_time_t now)
+{
+    if (!is_far(time) && !is_far(shift)) {
+        time += shift;
+    }
+    return time < now ? time : now;
+}
+
 static void shift_times(vapi_version_t *entry, apr_int64_t shift, apr_time_t now)
 {
-    apr_time_t since;
+    apr_time_t since = entry->since;
 
-    if (entry->expires == APR_INT64_MAX || llabs(shift) > APR_INT64_MAX / 4 || llabs(entry->since) > APR_INT64_MAX / 4) {
+    if (entry->expires == APR_INT64_MAX) {
         return;
     }
-    since = entry->since + shift < now ? entry->since + shift : now;
-    entry->expires = vapi_state_after(since, entry->expires - entry->since);
-    entry->work_until = vapi_state_after(since, entry->work_until - entry->since);
-    entry->since = since;
+    entry->since = vapi_state_shifted(since, shift, now);
+    entry->expires = vapi_state_after(entry->since, entry->expires - since);
+    entry->work_until = vapi_state_after(entry->since, entry->work_until - since);
 }
 
 static apr_uint32_t stripe_of(const vapi_state_table_t *t, const unsigned char *digest)
@@ -287,21 +295,14 @@ apr_status_t vapi_state_table_carry(vapi_state_table_t *t, const vapi_state_tabl
         *lost += carry_entry(t, &st, &st.slots[found[i].slot], shift) != APR_SUCCESS;
     }
     free(found);
+    *lost += vapi_roster_carry(t, from, shift);
     return APR_SUCCESS;
 }
 
 /* One key, its stripe locked. */
 
-typedef struct place_t {
-    vapi_stripe_t st;
-    unsigned char digest[VAPI_STATE_DIGEST];
-    apr_uint32_t stripe;
-    apr_uint32_t slot;             /* of the live entry, NIL if there is none */
-    apr_time_t now;
-} place_t;
-
 /* Two halves under the two halves of the salt, whose first bytes the kind changes. */
-static void hash_key(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, unsigned char *digest)
+void vapi_state_hash(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, unsigned char *digest)
 {
     unsigned char salt[2][APR_SIPHASH_KSIZE];
     apr_uint64_t half[2];
@@ -325,19 +326,19 @@ static apr_status_t lock_stripe(const vapi_stripe_t *st)
     return rc;
 }
 
-static apr_status_t enter(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len, place_t *place)
+apr_status_t vapi_state_enter_digest(const vapi_state_table_t *t, const unsigned char *digest, vapi_state_place_t *place)
 {
     apr_status_t rv;
 
-    hash_key(t, kind, key, key_len, place->digest);
-    place->stripe = stripe_of(t, place->digest);
+    memcpy(place->digest, digest, VAPI_STATE_DIGEST);
+    place->stripe = stripe_of(t, digest);
     place->st = vapi_state_stripe(t, place->stripe);
     rv = lock_stripe(&place->st);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     place->now = vapi_clock_now();
-    place->slot = vapi_stripe_find(&place->st, place->digest);
+    place->slot = vapi_stripe_find(&place->st, digest);
     if (place->slot != VAPI_STATE_NIL && vapi_slot_entry(&place->st.slots[place->slot])->expires <= place->now) {
         vapi_stripe_remove(&place->st, place->slot);
         place->slot = VAPI_STATE_NIL;
@@ -345,31 +346,39 @@ static apr_status_t enter(const vapi_state_table_t *t, char kind, const char *ke
     return APR_SUCCESS;
 }
 
-static apr_status_t leave(place_t *place, apr_status_t rv)
+apr_status_t vapi_state_enter(const vapi_state_table_t *t, char kind, const char *key, apr_size_t key_len,
+                              vapi_state_place_t *place)
+{
+    unsigned char digest[VAPI_STATE_DIGEST];
+
+    vapi_state_hash(t, kind, key, key_len, digest);
+    return vapi_state_enter_digest(t, digest, place);
+}
+
+apr_status_t vapi_state_leave(vapi_state_place_t *place, apr_status_t rv)
 {
     pthread_mutex_unlock(&place->st.head->mutex);
     return rv;
 }
 
-static vapi_version_t *entry_at(const place_t *place)
+vapi_version_t *vapi_state_entry(const vapi_state_place_t *place)
 {
     return place->slot == VAPI_STATE_NIL ? NULL : vapi_slot_entry(&place->st.slots[place->slot]);
 }
 
-static apr_status_t write_entry(const place_t *place, const vapi_version_t *next, const char *reply)
+apr_status_t vapi_state_write(const vapi_state_place_t *place, const vapi_version_t *next, const char *reply)
 {
     return vapi_stripe_put(&place->st, place->slot, place->digest, next, reply, place->now);
 }
 
-static int is_owner_gone(const vapi_version_t *entry, apr_time_t now)
+int vapi_state_is_owner_gone(const vapi_version_t *entry, apr_time_t now)
 {
     return entry->state == VAPI_ENTRY_COMMITTED && entry->work_until <= now;
 }
 
-/* Of the entry that is there. */
-static const char *copy_reply(const place_t *place, apr_pool_t *p)
+const char *vapi_state_copy_reply(const vapi_state_place_t *place, apr_pool_t *p)
 {
-    const vapi_version_t *entry = entry_at(place);
+    const vapi_version_t *entry = vapi_state_entry(place);
     char *reply = apr_palloc(p, (apr_size_t)entry->reply_len + 1);
 
     vapi_stripe_reply(&place->st, entry, reply);
@@ -377,27 +386,8 @@ static const char *copy_reply(const place_t *place, apr_pool_t *p)
     return reply;
 }
 
-/* BUSY or SETTLED, from the entry that is there. */
-static void tell(const place_t *place, vapi_claim_t *out, apr_pool_t *p)
-{
-    const vapi_version_t *entry = entry_at(place);
-
-    out->fingerprint = entry->fingerprint;
-    out->lost = is_owner_gone(entry, place->now);
-    if (entry->state != VAPI_ENTRY_SETTLED && !out->lost) {
-        out->verdict = VAPI_CLAIM_BUSY;
-        out->left = entry->work_until - place->now;
-        return;
-    }
-    out->token = entry->token;
-    out->verdict = VAPI_CLAIM_SETTLED;
-    out->reply = copy_reply(place, p);
-    out->reply_len = entry->reply_len;
-    out->left = entry->expires - place->now;
-}
-
 /* The machine's wall clock may be put right at any time; whoever starts after the next boot needs its latest offset. */
-static void note_wall(vapi_state_table_t *t, apr_time_t now)
+void vapi_state_note_wall(vapi_state_table_t *t, apr_time_t now)
 {
     apr_int64_t offset = wall_offset(now);
     apr_int64_t noted = atomic_load_explicit(&t->header->wall, memory_order_relaxed);
@@ -405,218 +395,4 @@ static void note_wall(vapi_state_table_t *t, apr_time_t now)
     if (offset - noted > APR_USEC_PER_SEC || noted - offset > APR_USEC_PER_SEC) {
         atomic_store_explicit(&t->header->wall, offset, memory_order_relaxed);
     }
-}
-
-/* Never 0, and no other claim of this stripe had it. */
-static apr_uint64_t new_token(const vapi_state_table_t *t, const place_t *place)
-{
-    return ++place->st.head->tokens * t->geometry.stripes + place->stripe;
-}
-
-/* The verbs. */
-
-apr_status_t vapi_state_table_claim(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t fingerprint,
-                                    apr_interval_time_t work, vapi_claim_t *out, apr_pool_t *p)
-{
-    vapi_version_t next = { 0 };
-    place_t place;
-    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
-
-    memset(out, 0, sizeof *out);
-    out->verdict = VAPI_CLAIM_NONE;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    note_wall(t, place.now);
-    if (place.slot != VAPI_STATE_NIL) {
-        tell(&place, out, p);
-        return leave(&place, APR_SUCCESS);
-    }
-    next.state = VAPI_ENTRY_WORKING;
-    next.token = new_token(t, &place);
-    next.fingerprint = fingerprint;
-    next.since = place.now;
-    next.work_until = next.expires = vapi_state_after(place.now, work);
-    rv = write_entry(&place, &next, NULL);
-    if (rv == APR_SUCCESS) {
-        out->verdict = VAPI_CLAIM_MINE;
-        out->token = next.token;
-        out->fingerprint = fingerprint;
-    }
-    return leave(&place, rv);
-}
-
-static int is_callers(const vapi_version_t *entry, apr_uint64_t token)
-{
-    return entry && token && entry->token == token && entry->state != VAPI_ENTRY_SETTLED;
-}
-
-apr_status_t vapi_state_table_commit(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
-                                     const char *reply, apr_size_t reply_len, apr_interval_time_t keep)
-{
-    vapi_version_t next;
-    place_t place;
-    apr_status_t rv;
-
-    if (reply_len > VAPI_STATE_REPLY_MAX) {
-        return APR_EINVAL;
-    }
-    rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (!is_callers(entry_at(&place), token) || is_owner_gone(entry_at(&place), place.now)) {
-        return leave(&place, APR_NOTFOUND);
-    }
-    next = *entry_at(&place);
-    next.state = VAPI_ENTRY_COMMITTED;
-    next.since = place.now;
-    next.expires = vapi_state_after(place.now, keep);
-    if (next.expires < next.work_until) {
-        next.expires = next.work_until;
-    }
-    next.reply_len = (apr_uint32_t)reply_len;
-    return leave(&place, write_entry(&place, &next, reply));
-}
-
-/* An owner that comes late to what it committed still settles it: nobody else could have taken it on. */
-apr_status_t vapi_state_table_settle(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
-                                     const char *reply, apr_size_t reply_len, apr_interval_time_t keep)
-{
-    vapi_version_t next;
-    place_t place;
-    apr_status_t rv;
-
-    if (reply_len > VAPI_STATE_REPLY_MAX) {
-        return APR_EINVAL;
-    }
-    rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (!is_callers(entry_at(&place), token)) {
-        return leave(&place, APR_NOTFOUND);
-    }
-    next = *entry_at(&place);
-    next.state = VAPI_ENTRY_SETTLED;
-    next.since = place.now;
-    next.work_until = place.now;
-    next.expires = vapi_state_after(place.now, keep);
-    next.reply_len = (apr_uint32_t)reply_len;
-    return leave(&place, write_entry(&place, &next, reply));
-}
-
-apr_status_t vapi_state_table_recall(vapi_state_table_t *t, const char *key, apr_size_t key_len, vapi_claim_t *out, apr_pool_t *p)
-{
-    place_t place;
-    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
-
-    memset(out, 0, sizeof *out);
-    out->verdict = VAPI_CLAIM_NONE;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (place.slot != VAPI_STATE_NIL) {
-        tell(&place, out, p);
-    }
-    return leave(&place, APR_SUCCESS);
-}
-
-apr_status_t vapi_state_table_abandon(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token)
-{
-    const vapi_version_t *entry;
-    place_t place;
-    apr_status_t rv = enter(t, KEY_OF_CLAIM, key, key_len, &place);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    entry = entry_at(&place);
-    if (!entry || (token && (entry->token != token || (entry->state == VAPI_ENTRY_COMMITTED && !is_owner_gone(entry, place.now))))) {
-        return leave(&place, APR_NOTFOUND);
-    }
-    vapi_stripe_remove(&place.st, place.slot);
-    return leave(&place, APR_SUCCESS);
-}
-
-apr_status_t vapi_state_table_count(vapi_state_table_t *t, const char *key, apr_size_t key_len, int delta, int limit,
-                                    apr_interval_time_t window, int restart_window, int *value)
-{
-    vapi_version_t next = { 0 };
-    apr_int64_t sum;
-    place_t place;
-    apr_status_t rv = enter(t, KEY_OF_COUNTER, key, key_len, &place);
-
-    *value = 0;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (entry_at(&place)) {
-        next = *entry_at(&place);
-    }
-    *value = next.value;
-    sum = (apr_int64_t)next.value + delta;
-    if (delta == 0 || (delta < 0 && place.slot == VAPI_STATE_NIL)) {
-        return leave(&place, APR_SUCCESS);
-    }
-    if (delta > 0 && (sum > INT_MAX || (limit >= 0 && sum > limit))) {
-        return leave(&place, APR_EGENERAL);
-    }
-    if (place.slot == VAPI_STATE_NIL || restart_window) {
-        next.expires = vapi_state_after(place.now, window);
-    }
-    next.state = VAPI_ENTRY_COUNTER;
-    next.since = place.now;
-    next.value = sum < 0 ? 0 : (apr_int32_t)sum;
-    rv = write_entry(&place, &next, NULL);
-    if (rv == APR_SUCCESS) {
-        *value = next.value;
-    }
-    return leave(&place, rv);
-}
-
-apr_status_t vapi_state_table_put(vapi_state_table_t *t, const char *key, apr_size_t key_len,
-                                  const char *value, apr_size_t value_len, apr_interval_time_t keep)
-{
-    vapi_version_t next = { 0 };
-    place_t place;
-    apr_status_t rv;
-
-    if (value_len > VAPI_STATE_REPLY_MAX) {
-        return APR_EINVAL;
-    }
-    rv = enter(t, KEY_OF_VALUE, key, key_len, &place);
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    next.state = VAPI_ENTRY_VALUE;
-    next.since = place.now;
-    next.expires = vapi_state_after(place.now, keep);
-    next.reply_len = (apr_uint32_t)value_len;
-    rv = write_entry(&place, &next, value);
-    if (rv == APR_ENOSPC && place.slot != VAPI_STATE_NIL) {    /* no room for both: what is out of date must not be what stays */
-        vapi_stripe_remove(&place.st, place.slot);
-        place.slot = VAPI_STATE_NIL;
-        rv = write_entry(&place, &next, value);
-    }
-    return leave(&place, rv);
-}
-
-apr_status_t vapi_state_table_get(vapi_state_table_t *t, const char *key, apr_size_t key_len, const char **value,
-                                  apr_size_t *value_len, apr_pool_t *p)
-{
-    place_t place;
-    apr_status_t rv = enter(t, KEY_OF_VALUE, key, key_len, &place);
-
-    *value = NULL;
-    *value_len = 0;
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    if (place.slot == VAPI_STATE_NIL) {
-        return leave(&place, APR_NOTFOUND);
-    }
-    *value = copy_reply(&place, p);
-    *value_len = entry_at(&place)->reply_len;
-    return leave(&place, APR_SUCCESS);
 }

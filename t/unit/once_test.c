@@ -58,7 +58,7 @@ static apr_status_t on_count(vapi_state_t *st, const char *key, apr_size_t len, 
 }
 
 static const vapi_state_provider_t provider = {
-    "test", NULL, NULL, NULL, on_claim, on_commit, on_settle, on_recall, on_abandon, on_count, NULL, NULL
+    .name = "test", .claim = on_claim, .commit = on_commit, .settle = on_settle, .recall = on_recall, .abandon = on_abandon, .count = on_count
 };
 
 static test_state_t store;

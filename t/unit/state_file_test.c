@@ -120,12 +120,14 @@ static void assert_not_taken(const char *why)
 
 static void test_unusable(void **unused)
 {
-    apr_uint32_t layout = VAPI_STATE_LAYOUT + 1;
+    apr_uint32_t layout = VAPI_STATE_LAYOUT + 1, older = 2;
 
     (void)unused;
     close(open(path, O_CREAT | O_WRONLY, 0600));
     assert_not_taken("no state file");
     patch(offsetof(vapi_header_t, layout), &layout, sizeof layout);
+    assert_not_taken("another version");
+    patch(offsetof(vapi_header_t, layout), &older, sizeof older);    /* without leases */
     assert_not_taken("another version");
     patch(offsetof(vapi_header_t, salt), "other salt", 10);
     assert_not_taken("damaged");

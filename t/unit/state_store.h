@@ -18,7 +18,7 @@
 #include <apr_general.h>
 #include <apr_strings.h>
 
-#include "../../src/state_layout.h"
+#include "../../src/state_roster.h"
 #include "vapi_clock.h"
 
 #define SEC      apr_time_from_sec(1)
@@ -141,7 +141,8 @@ static apr_uint32_t blocks_of(const vapi_version_t *entry)
 
 static void check_lists(const vapi_stripe_t *st, char *seen)
 {
-    static const int lists[] = { -1, VAPI_LIST_WORK, VAPI_LIST_WORK, VAPI_LIST_SETTLED, VAPI_LIST_COUNTERS, VAPI_LIST_VALUES };
+    static const int lists[] = { -1, VAPI_LIST_WORK, VAPI_LIST_WORK, VAPI_LIST_SETTLED, VAPI_LIST_COUNTERS, VAPI_LIST_VALUES,
+                                 VAPI_LIST_COUNTERS, VAPI_LIST_COUNTERS };
     apr_uint32_t blocks, i, before;
     int list;
 
@@ -151,7 +152,7 @@ static void check_lists(const vapi_stripe_t *st, char *seen)
         for (i = st->head->oldest[list]; i != VAPI_STATE_NIL; before = i, i = st->slots[i].newer) {
             const vapi_version_t *entry = vapi_slot_entry(&st->slots[i]);
 
-            MUST(entry->state <= VAPI_ENTRY_VALUE && lists[entry->state] == list && st->slots[i].older == before && !seen[i]);
+            MUST(entry->state <= VAPI_ENTRY_OWNED && lists[entry->state] == list && st->slots[i].older == before && !seen[i]);
             MUST(before == VAPI_STATE_NIL || vapi_slot_entry(&st->slots[before])->since <= entry->since);
             MUST(entry->expires >= st->head->soonest);
             seen[i] = 1;
@@ -210,11 +211,62 @@ static void check_stripe(const vapi_state_table_t *t, apr_uint32_t stripe, const
     free(used);
 }
 
-/* @return how many stripes their dead owner had left locked */
+/* Chains, counts and free lists repeat what is in seats and leases. */
+static void check_roster(const vapi_roster_t *r)
+{
+    apr_uint32_t *seen = calloc(r->geometry->leases, sizeof *seen), held = 0, n = 0, i, j, chained;
+
+    for (i = 0; i < r->geometry->seats; i++) {
+        const vapi_seat_slot_t *seat = &r->seats[i];
+        _Atomic apr_uint32_t hint = VAPI_STATE_NIL;
+        vapi_roster_t then = *r;
+
+        if (!seat->mark) {
+            continue;
+        }
+        n++;
+        then.now = APR_INT64_MIN;        /* nothing is over */
+        MUST(vapi_roster_find(&then, seat->digest, &hint) == seat && hint == i);
+        for (j = seat->first, chained = 0; j != VAPI_STATE_NIL; j = r->leases[j].next, chained++) {
+            const vapi_lease_slot_t *lease = &r->leases[j];
+
+            MUST(!seen[j]++ && lease->token && lease->token <= r->head->tokens);
+            MUST(memcmp(lease->digest, seat->digest, sizeof seat->digest) == 0);
+            MUST(lease->ends >= seat->soonest && lease->began <= seat->began && lease->began_before <= lease->began);
+        }
+        MUST(chained == seat->active && seat->presence <= VAPI_PRESENCE_BUSY);
+        held += chained;
+    }
+    for (i = r->head->free_seat; i != VAPI_STATE_NIL; i = r->seats[i].next, n++) {
+        MUST(!r->seats[i].mark && !r->seats[i].active && !r->seats[i].served);
+    }
+    for (i = r->head->free_lease; i != VAPI_STATE_NIL; i = r->leases[i].next, held++) {
+        MUST(!seen[i]++ && !r->leases[i].token);
+    }
+    MUST(n == r->geometry->seats && held == r->geometry->leases);
+    free(seen);
+}
+
+static int check_roster_of(const vapi_state_table_t *t)
+{
+    vapi_roster_t r = vapi_state_roster(t);
+    int rc = pthread_mutex_lock(&r.head->mutex);
+
+    if (rc == EOWNERDEAD) {
+        r.now = vapi_clock_now();
+        MUST(vapi_roster_repair(&r) == 0);
+        pthread_mutex_consistent(&r.head->mutex);
+    }
+    check_roster(&r);
+    pthread_mutex_unlock(&r.head->mutex);
+    return rc == EOWNERDEAD;
+}
+
+/* @return how many stripes (and the roster) their dead owner had left locked */
 static int check_all(const vapi_state_table_t *t)
 {
     apr_uint32_t i;
-    int repaired = 0;
+    int repaired = check_roster_of(t);
 
     for (i = 0; i < t->geometry.stripes; i++) {
         vapi_stripe_t st = vapi_state_stripe(t, i);
