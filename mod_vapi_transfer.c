@@ -15,8 +15,10 @@
  *   8  reply                                         src/reply.c
  *
  * Messages that ask for a destination instead of calling a tool go from 5 to 7: src/requests.c. On the way, 5 asks what a route wants to
- * know (src/vocabulary.c: opening hours, maps, signals, and lookups, src/lookup.c), and 6 does the actions that must come first; the others
+ * know (src/vocabulary.c: opening hours, maps, signals, and lookups, src/lookup.c) and takes a member of a pool (src/pool_take.c), and 6 does the actions that must come first; the others
  * are spooled before 7 and done after 8 (src/errand.c, src/spool.c).
+ *
+ * What became of the call is told by later messages, in any order: src/report.c holds them against where the call was sent, src/trail.c.
  *
  * The console (src/console.c) asks the same table without doing anything: src/explain.c.
  */
@@ -38,6 +40,7 @@
 #include "vapi_console.h"
 #include "vapi_errand.h"
 #include "vapi_log.h"
+#include "vapi_metrics.h"
 #include "vapi_shared.h"
 #include "vapi_version.h"
 #include "vapi_webhook.h"
@@ -95,6 +98,20 @@ static int open_actions(vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
     return 1;
 }
 
+/* Every pool of every host, and whoever is in it, as the store knows them. */
+static apr_status_t seat_pools(const vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
+{
+    apr_status_t rv = APR_SUCCESS;
+    apr_hash_index_t *hi;
+
+    for (; s; s = s->next) {
+        for (hi = apr_hash_first(pconf, vapi_host_conf(s)->names.pools); hi && rv == APR_SUCCESS; hi = apr_hash_next(hi)) {
+            rv = vapi_pool_seat(apr_hash_this_val(hi), global->state, pconf);
+        }
+    }
+    return rv;
+}
+
 static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
 {
     vapi_global_t *global = vapi_global();
@@ -110,8 +127,13 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiState: the store (%s) cannot be opened", global->provider->name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    if ((rv = vapi_shared_create(&global->shared, outbound_places(global), pconf)) != APR_SUCCESS) {
+    if ((rv = vapi_shared_create(&global->shared, outbound_places(global), pconf)) != APR_SUCCESS
+        || (rv = vapi_metrics_create(&global->metrics, global->routes_number, global->lookups_number, pconf)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: no shared memory can be had");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    if ((rv = seat_pools(global, s, pconf)) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiPool: the store (%s) does not take the members", global->provider->name);
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     vapi_sql_find_dbd();

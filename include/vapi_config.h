@@ -14,6 +14,7 @@
 #include "vapi_console.h"
 #include "vapi_credential.h"
 #include "vapi_decrypt.h"
+#include "vapi_pool.h"
 #include "vapi_route.h"
 #include "vapi_set.h"
 #include "vapi_spool.h"
@@ -35,7 +36,8 @@ typedef struct vapi_host_conf_t {
     vapi_names_t names;               /* what routes and expressions point at; allow NULL: not given here */
     apr_array_header_t *references;   /* vapi_reference_t: names used in this host's own directives outside sections */
     apr_hash_t *places;               /* "class name" -> vapi_place_t *, of this host's own objects: "given twice" */
-    const char *id;                   /* tells virtual hosts apart in the state store; set by check_config */
+    struct vapi_pool_t *open_pool;    /* while the lines of a <VapiPool> are read */
+    const char *id;                   /* tells virtual hosts apart in the state store, the same on all nodes; set by check_config */
     struct vapi_quiet_t *quiet;       /* see vapi_log.h; set by post_config where a credential's secret travels in a header */
 } vapi_host_conf_t;
 
@@ -111,11 +113,13 @@ typedef struct vapi_global_t {
     vapi_place_t state_place;
     vapi_state_t *state;                  /* opened in post_config */
     struct vapi_shared_t *shared;         /* see vapi_shared.h; post_config */
+    struct vapi_metrics_t *metrics;       /* see vapi_metrics.h; post_config */
     struct vapi_child_t *child;           /* see vapi_shared.h; child_init */
     vapi_decrypt_t *decrypt;              /* VapiDecrypt, or NULL */
     vapi_spool_t *spool;                  /* VapiSpool, or NULL */
     vapi_place_t decrypt_place, spool_place;
     apr_hash_t *actions;                  /* id -> vapi_action_t *: those of all sections; made by check_config */
+    int routes_number, lookups_number;    /* of all sections and virtual hosts, for vapi_metrics; made by check_config */
     apr_array_header_t *stale;            /* const char *: files of VapiMap and VapiHours whose last good content is in use */
 } vapi_global_t;
 

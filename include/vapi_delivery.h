@@ -12,6 +12,7 @@
 #include "vapi_log.h"
 #include "vapi_once.h"
 #include "vapi_reach.h"
+#include "vapi_trail.h"
 
 /** What `none` says where its route has no result=; what a tool call gets that was transferred by a route without one, or had no route. */
 #define VAPI_SAY_NONE     "I can't transfer the call right now."
@@ -37,11 +38,13 @@ typedef struct vapi_delivery_t {
     vapi_once_t once;
     int moved;                          /* a tool call of this delivery was transferred, or may have been */
     vapi_reach_t *reach;                /* how lookups are made; NULL: none is */
+    vapi_desk_t *desk;                  /* who hands out members of pools; NULL: this host has none, or nothing is decided yet */
+    apr_array_header_t *owned;          /* vapi_owned_t: what is kept about the caller since this delivery */
     vapi_errands_t *errands;            /* what actions there are to do; NULL before vapi_delivery_open */
 } vapi_delivery_t;
 
-/** Once it is known what is asked and how much time there is: from now on lookups can be made, until `until` at most (vapi_clock), and
- * actions be done. */
+/** Once it is known what is asked and how much time there is: from now on lookups can be made, until `until` at most (vapi_clock),
+ * members be leased and actions be done. */
 void vapi_delivery_open(vapi_delivery_t *d, apr_time_t until);
 
 /** Does deciding wait for other servers, so that it needs one of VapiLimit's outbound places? */
@@ -59,7 +62,33 @@ void vapi_delivery_tell(const vapi_delivery_t *d, vapi_event event, vapi_questio
 /** What came of it is known (record->outcome): its actions are filled in and spooled. `q` gets what the record says of the route. */
 void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vapi_record_t *record);
 
-/** At the end: what went wrong on the way is logged, and how long lookups took is noted. */
+/** Who hands out members while this delivery is decided; NULL where the host has no pools. */
+vapi_desk_t *vapi_delivery_desk(const vapi_delivery_t *d);
+
+/** This is kept under a key since this delivery, and goes when its caller is to be forgotten. */
+void vapi_delivery_owns(const vapi_delivery_t *d, vapi_kind kind, const char *key, apr_size_t key_len);
+
+/** Right before the call is sent where it was decided: it is noted in the call's trail, and the member's lease is kept from now on.
+ * @return 0: the lease was lost in the meantime, and nothing may be sent */
+int vapi_delivery_depart(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_leg_t *leg);
+
+/** It was not sent there after all (refused, failed): the trail forgets it. The member goes back to the pool by vapi_delivery_put_back. */
+void vapi_delivery_turn_back(const vapi_delivery_t *d, const vapi_leg_t *leg);
+
+/** The decision is not carried out, or in vain: the member that was leased for it, if any, is free again. */
+void vapi_delivery_put_back(const vapi_delivery_t *d, vapi_decision_t *decision);
+
+/** The member has the call, or may have it: who is sticky is remembered, and the lease is nobody's to give back any more. */
+void vapi_delivery_arrive(const vapi_delivery_t *d, vapi_decision_t *decision);
+
+/** The line of the log, the notes and the counters for what was decided. */
+void vapi_delivery_log(const vapi_delivery_t *d, const vapi_record_t *record);
+
+/** What the record says of a route that was chosen. */
+void vapi_delivery_record_route(vapi_record_t *record, const vapi_decision_t *decision);
+
+/** At the end: what went wrong on the way is logged, how long lookups took is noted, and what is kept about the caller is made known to
+ * the store. */
 void vapi_delivery_close(const vapi_delivery_t *d);
 
 /** The question a table is asked for this delivery, now: `call` may be NULL. */

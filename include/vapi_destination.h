@@ -59,6 +59,15 @@ int vapi_destination_is_runtime(const vapi_destination_t *d);
 /** As vapi_destination_fits, of a kind. */
 int vapi_target_fits(vapi_target_kind kind, vapi_form form);
 
+/** Does it go to a number or SIP URI? */
+int vapi_destination_is_phone(const vapi_destination_t *d);
+
+/** Only a telephone call can be put through to a telephone: Vapi drops others (W45). */
+int vapi_destination_is_telephone(const vapi_question_t *q);
+
+/** NULL if this key of VapiDestination goes with the target's kind, else what is wrong. */
+const char *vapi_destination_refuses(const vapi_destination_t *d, const char *key, apr_pool_t *p);
+
 /**
  * Makes the JSON for this call.
  * @return NULL and *out, or a constant word of %{VAPI_REASON} why the route is unavailable: "wrong-transport", "not-allowed",

@@ -15,6 +15,7 @@
 struct request_rec;
 struct vapi_given_t;
 struct vapi_reach_t;
+struct vapi_desk_t;
 
 /** Everything that a decision may ask about. Whoever asks (a live call, an explanation, a test) fills it; no part asks the clock
  * or the network by itself. */
@@ -24,7 +25,8 @@ typedef struct vapi_question_t {
     vapi_message_t *message;
     const vapi_tool_call_t *call;      /* the tool call, or the arguments of a destination request; NULL if there is none */
     int attempt;                       /* earlier decided tool calls of this call */
-    const char *route, *target, *destination, *member, *outcome;   /* of the route that was chosen; NULL before */
+    const char *route, *target, *destination, *member, *outcome;   /* of the route that was chosen; NULL before. Where a member of a
+                                                                      pool takes the call, destination is its name, member its label */
     const char *reason;                /* why the latest earlier route was not taken, or why the outcome is what it is */
 
     /* what may be named, and where answers come from */
@@ -33,6 +35,7 @@ typedef struct vapi_question_t {
     apr_time_t now;                    /* the wall clock that opening hours go by */
     const struct vapi_given_t *given;  /* answers set beforehand; NULL: none is */
     struct vapi_reach_t *reach;        /* how lookups are made; NULL: none is */
+    struct vapi_desk_t *desk;          /* who hands out members of pools; NULL: everybody counts as free */
     apr_hash_t *answers;               /* what was answered so far, by the address of the lookup, set or signal; made at first use */
 
     /* what was met on the way; whoever wants to know sets it to 0 before */

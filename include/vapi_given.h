@@ -11,6 +11,7 @@
 typedef struct vapi_given_t {
     apr_hash_t *lookups;     /* name -> vapi_answer_t *; one that is not here is `none`, unless lookups are made (vapi_reach_t) */
     apr_hash_t *sets;        /* name -> const char * */
+    apr_hash_t *pools;       /* name -> const int *: capacity that is free of it; 0: busy */
     int attempt;             /* 0 unless given */
 } vapi_given_t;
 
@@ -18,8 +19,9 @@ vapi_given_t *vapi_given_make(apr_pool_t *p);
 
 /**
  * Adds one: `crm.tier=enterprise` (a field, also `crm.customer.tier=...`), `crm=error|none|ok` (a state), `var:level=3`,
- * `attempt=1`. A field makes its lookup `ok`; `ok` alone gives it no fields. Two states of one lookup are refused.
- * @param names  what may be named: a lookup that is not there is an error
+ * `pool:support=busy|free`, `pool:support.free=2`, `attempt=1`. A field makes its lookup `ok`; `ok` alone gives it no fields. Two states
+ * of one lookup, and a pool twice, are refused.
+ * @param names  what may be named: a lookup or pool that is not there is an error
  * @return NULL or a constant-form reason (its name is quoted only if it has the form of a name)
  */
 const char *vapi_given_add(vapi_given_t *given, const char *with, const vapi_names_t *names, apr_pool_t *p);

@@ -26,13 +26,18 @@ typedef struct vapi_answer_t {
  * place.owner of `env` are set here. @return NULL or what is wrong */
 const char *vapi_lookup_make(vapi_lookup_t **out, const vapi_words_t *words, vapi_outgoing_env_t *env);
 
+/** Its number in vapi_metrics; -1, it is not counted, until it is set at start-up. */
+void vapi_lookup_set_number(vapi_lookup_t *lookup, int number);
+int vapi_lookup_number(const vapi_lookup_t *lookup);
+
 const char *vapi_lookup_name(const vapi_lookup_t *lookup);
 const char *vapi_lookup_describe(const vapi_lookup_t *lookup, apr_pool_t *p);
 
 /**
  * A field of the answer (vapi_json_lookup's paths), or with path "" its state: "ok", "none", "error". Made when the question
  * first asks it: from what is given (q->given), else, where q->reach is there, from what this request asked before, from the
- * state store, from the world. A lookup that asks for itself (by another lookup or set: refused at start-up) is `none`.
+ * state store, from the world. A lookup that asks for itself (by another lookup or set: refused at start-up) is `none`. Where the
+ * store or the world is asked it is counted.
  *
  * Where nothing new may be asked (only_asked), one that was not asked before is `none`, and a note says so.
  *

@@ -80,6 +80,19 @@ int vapi_message_delegates_call_control(vapi_message_t *m);
 /** artifact.transfers: how many there are, and the status of the last one ("" if none) (W81). */
 int vapi_message_transfers(vapi_message_t *m, const char **last_status);
 
+/** One transfer that Vapi reports (W81). */
+typedef struct vapi_reported_t {
+    const char *dialled;                /* number or SIP URI; "" if there is none */
+    const char *status;                 /* as sent, "" if absent */
+} vapi_reported_t;
+
+/** artifact.transfers: vapi_reported_t, in order; bounded. */
+const apr_array_header_t *vapi_message_reported(vapi_message_t *m);
+
+/** How the call ended (W82): message.endedReason of an end-of-call-report, or of a status-update that says "ended"; "" if it does not say
+ * how; NULL: this message does not say that the call has ended. Unknown ones are given as they are. */
+const char *vapi_message_ended(vapi_message_t *m);
+
 /** Does this TransferArtifact status say that the call came back (no-answer, busy, voicemail, failed, cancelled)? */
 int vapi_message_transfer_failed(const char *status);
 

@@ -13,6 +13,8 @@
 /** The named things that routes and expressions point at, as the virtual host sees them. */
 typedef struct vapi_names_t {
     apr_hash_t *destinations;           /* name -> vapi_destination_t * */
+    apr_hash_t *pools;                  /* name -> vapi_pool_t * */
+    apr_hash_t *members;                /* name -> vapi_member_t *: those whose TARGET stands here or is inherited */
     apr_hash_t *plans;                  /* name -> vapi_plan_t * */
     apr_hash_t *hours;                  /* name -> vapi_hours_t * */
     apr_hash_t *maps;                   /* name -> vapi_map_t * */
@@ -23,7 +25,7 @@ typedef struct vapi_names_t {
 } vapi_names_t;
 
 /** What an expression can name. */
-typedef enum { VAPI_NAME_LOOKUP = 0, VAPI_NAME_SET, VAPI_NAME_HOURS, VAPI_NAME_MAP, VAPI_NAME_SIGNAL } vapi_name_class;
+typedef enum { VAPI_NAME_LOOKUP = 0, VAPI_NAME_SET, VAPI_NAME_HOURS, VAPI_NAME_MAP, VAPI_NAME_SIGNAL, VAPI_NAME_POOL } vapi_name_class;
 
 /** A use of a name, seen at start-up. */
 typedef struct vapi_reference_t {

@@ -73,6 +73,12 @@ void vapi_gate_leave(const vapi_once_t *once, const vapi_gate_t *gate, int moved
 /** A message shows `transfers` transfers of which the last failed: opens a gate that was shut before that one. */
 void vapi_gate_came_back(const vapi_once_t *once, int transfers);
 
+/** What is kept about a call, and its caller, by the verbs above and below but for claims: pushed to `owned` (vapi_owned_t). */
+void vapi_once_owned(const vapi_once_t *once, const char *caller, apr_array_header_t *owned);
+
+/** A caller of a virtual host, as the store's own() and forget() know him. */
+const char *vapi_once_owner(const char *host, const char *caller, apr_pool_t *p);
+
 /** Counts this tool call as decided. @return how many of this call were before */
 int vapi_once_begin_attempt(const vapi_once_t *once);
 /** Takes that back: it was not decided after all. */

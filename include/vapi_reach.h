@@ -12,6 +12,7 @@
 #include <apr_time.h>
 
 struct vapi_child_t;
+struct vapi_metrics_t;
 struct vapi_state_t;
 
 typedef struct vapi_reach_t {
@@ -27,6 +28,9 @@ typedef struct vapi_reach_t {
                                           it is written later */
     apr_interval_time_t took;          /* by lookups so far */
     int asked;                         /* lookups made so far, cached ones too */
+    struct vapi_metrics_t *metrics;    /* where lookups are counted; NULL: nowhere */
+    apr_array_header_t *kept;          /* vapi_owned_t: keys under which an answer was put into the store, or found there, in this
+                                          request; in the pool of `made`. NULL: nobody wants to know */
 } vapi_reach_t;
 
 #endif

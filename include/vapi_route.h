@@ -6,7 +6,7 @@
 #ifndef VAPI_ROUTE_H
 #define VAPI_ROUTE_H
 
-#include "vapi_destination.h"
+#include "vapi_pool.h"
 
 typedef struct vapi_route_t {
     const char *label;                  /* name=, else the target, made unique within the table */
@@ -14,11 +14,17 @@ typedef struct vapi_route_t {
     int is_none;                        /* answers the model, moves nobody */
     const char *map;                    /* map:NAME: the map whose value names the destination; NULL: the target does */
     vapi_text_t *map_key;               /* ... and what is looked up in it; NULL: the caller's number */
+    const char *pool;                   /* pool:NAME: the pool; NULL: the target is no pool (a map's value may name one all the same) */
+    vapi_text_t *skills;                /* what is asked of a member; NULL: nothing */
+    vapi_skills_t *fixed_skills;        /* ... where that is known before the call */
+    int leave;                          /* so much of the pool's capacity stays free */
     vapi_expression_t *when;            /* NULL: always */
     const char *plan;                   /* name, or NULL */
     vapi_text_t *say;                   /* NULL: the destination's */
     vapi_text_t *result;                /* NULL: the default */
     vapi_place_t place;
+    int number;                         /* of all routes of the server, for vapi_metrics; set by check_config */
+    const char *path;                   /* the section it stands in, "/" for a whole host; set by check_config */
 } vapi_route_t;
 
 /** Reads `VapiRoute TARGET [EXPR] key=value...`; labels are given by vapi_route_add. @return NULL or what is wrong */
@@ -40,6 +46,8 @@ typedef struct vapi_trace_t {
 typedef struct vapi_decision_t {
     const vapi_route_t *route;          /* NULL: none */
     const vapi_destination_t *destination;
+    vapi_taken_t taken;                 /* the member whose destination it is; taken.pool NULL: no pool's. Its lease is the asker's: to
+                                           be occupied, or given back */
     const vapi_plan_t *plan;            /* that goes with it, or NULL */
     vapi_dialled_t dialled;             /* where route is no `none` route */
     int index;                          /* of the route in the table; ask again from index + 1 after a refusal */
@@ -50,8 +58,8 @@ typedef struct vapi_decision_t {
 } vapi_decision_t;
 
 /**
- * Decides, from route `from` on. Fills the question's route, target, destination and reason as it goes; the lookups that are asked on
- * the way are made (see vapi_lookup.h).
+ * Decides, from route `from` on. Fills the question's route, target, destination, member and reason as it goes; the lookups that are
+ * asked on the way are made (see vapi_lookup.h), and a member of a pool is leased at the question's desk.
  * A call of another type than a telephone call has no number or SIP target.
  */
 void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_names_t *names, vapi_form form, vapi_question_t *q,

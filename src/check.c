@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "conftree.h"
+#include "vapi_lookup.h"
 
 APLOG_USE_MODULE(vapi_transfer);
 
@@ -53,13 +54,29 @@ const char *vapi_check_nearest(apr_hash_t *known, const char *name, apr_pool_t *
 
 /* ---- virtual hosts ---- */
 
-/* What tells this host's calls from another's in the state store: must be the same after a restart. */
+/* What tells this host's calls from another's in the state store: the same after a restart and on all nodes, whatever their addresses.
+ * Virtual hosts of one ServerName (for HTTP and HTTPS) share what is remembered. */
 static void name_host(server_rec *s, apr_pool_t *pconf)
 {
-    const char *first = s->addrs && s->addrs->virthost ? s->addrs->virthost : "";
+    char *name = apr_pstrdup(pconf, s->server_hostname ? s->server_hostname : "");
 
-    vapi_host_conf(s)->id = apr_psprintf(pconf, "%s %s %u", s->server_hostname ? s->server_hostname : "", first,
-                                         s->addrs ? s->addrs->host_port : s->port);
+    ap_str_tolower(name);
+    vapi_host_conf(s)->id = name;
+}
+
+/* An inherited lookup has its number from the main server. */
+static void number_lookups(vapi_check_t *check, server_rec *s)
+{
+    apr_hash_t *inherited = s == check->main ? NULL : vapi_host_conf(check->main)->names.lookups;
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(check->ptemp, vapi_host_conf(s)->names.lookups); hi; hi = apr_hash_next(hi)) {
+        vapi_lookup_t *lookup = apr_hash_this_val(hi);
+
+        if (!inherited || apr_hash_get(inherited, vapi_lookup_name(lookup), APR_HASH_KEY_STRING) != lookup) {
+            vapi_lookup_set_number(lookup, vapi_global()->lookups_number++);
+        }
+    }
 }
 
 static void check_host(vapi_check_t *check, server_rec *s)
@@ -106,12 +123,15 @@ static void check_credentials(vapi_check_t *check, const vapi_endpoint_t *e)
 static void check_route(vapi_check_t *check, const vapi_endpoint_t *e, const vapi_route_t *route)
 {
     const vapi_names_t *names = &vapi_host_conf(e->server)->names;
+    apr_hash_t *known = route->pool ? names->pools : names->destinations;
+    const char *name = route->pool ? route->pool : route->target;
 
-    if (!route->is_none && !route->map && !apr_hash_get(names->destinations, route->target, APR_HASH_KEY_STRING)) {
+    if (!route->is_none && !route->map && !apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
         vapi_check_report(check, APLOG_ERR, e->server, route->place,
-               apr_psprintf(check->ptemp, "VapiRoute: there is no VapiDestination '%s'%s", route->target,
-                            vapi_check_nearest(names->destinations, route->target, check->ptemp)));
+               apr_psprintf(check->ptemp, "VapiRoute: there is no %s '%s'%s", route->pool ? "VapiPool" : "VapiDestination", name,
+                            vapi_check_nearest(known, name, check->ptemp)));
     }
+    vapi_check_demands(check, e, route);
     if (route->plan && !apr_hash_get(names->plans, route->plan, APR_HASH_KEY_STRING)) {
         vapi_check_report(check, APLOG_ERR, e->server, route->place,
                apr_psprintf(check->ptemp, "VapiRoute %s: there is no VapiTransferPlan '%s'%s", route->label, route->plan,
@@ -119,10 +139,14 @@ static void check_route(vapi_check_t *check, const vapi_endpoint_t *e, const vap
     }
 }
 
-static int destination_fits(const vapi_names_t *names, const char *name, vapi_form form)
+static int target_fits(const vapi_names_t *names, const char *target, vapi_form form)
 {
-    const vapi_destination_t *d = apr_hash_get(names->destinations, name, APR_HASH_KEY_STRING);
-    return d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow);
+    int is_pool = strncmp(target, "pool:", 5) == 0;
+    const vapi_pool_t *pool = is_pool ? apr_hash_get(names->pools, target + 5, APR_HASH_KEY_STRING) : NULL;
+    const vapi_destination_t *d = is_pool ? NULL : apr_hash_get(names->destinations, target, APR_HASH_KEY_STRING);
+
+    return (pool && vapi_pool_fits(pool, form))
+           || (d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow));
 }
 
 typedef struct fitting_t {
@@ -135,7 +159,7 @@ static int value_fits(void *baton, const char *value, unsigned int line)
     const fitting_t *fitting = baton;
 
     (void)line;
-    return destination_fits(fitting->names, value, fitting->form);
+    return target_fits(fitting->names, value, fitting->form);
 }
 
 /* May this route ever be available in that form? */
@@ -148,7 +172,19 @@ static int can_be_available(const vapi_endpoint_t *e, const vapi_route_t *route,
     if (route->is_none) {
         return 1;
     }
-    return route->map ? map && vapi_map_values(map, value_fits, &fitting, ptemp) : destination_fits(names, route->target, form);
+    return route->map ? map && vapi_map_values(map, value_fits, &fitting, ptemp) : target_fits(names, route->target, form);
+}
+
+/* What a table without a last route that is always there leaves open. */
+static const char *no_last_resort(const apr_array_header_t *routes, apr_pool_t *p)
+{
+    const vapi_route_t *last = APR_ARRAY_IDX(routes, routes->nelts - 1, vapi_route_t *);
+
+    if (!last->when && last->pool) {
+        return apr_psprintf(p, "VapiRoute: the table has no last route without an expression to a destination or none: everybody of %s "
+                               "may be busy", last->target);
+    }
+    return "VapiRoute: the table has no last route without an expression: a call may match none of them";
 }
 
 static void check_table(vapi_check_t *check, const vapi_endpoint_t *e)
@@ -173,13 +209,12 @@ static void check_table(vapi_check_t *check, const vapi_endpoint_t *e)
                                 always->label));
             continue;
         }
-        if (!route->when && !route->map) {    /* a map may have no entry for the call */
+        if (!route->when && !route->map && !route->pool) {    /* a map may have no entry for the call, a pool nobody who is free */
             always = route;
         }
     }
     if (e->routes->nelts && !always) {
-        vapi_check_report(check, APLOG_WARNING, e->server, e->place,
-               "VapiRoute: the table has no last route without an expression: a call may match none of them");
+        vapi_check_report(check, APLOG_WARNING, e->server, e->place, no_last_resort(e->routes, check->ptemp));
     }
     if (e->routes->nelts && !available) {
         vapi_check_report(check, APLOG_WARNING, e->server, e->place, "VapiRoute: every target of the table is unavailable for tool calls");
@@ -200,6 +235,18 @@ static void check_outbound(vapi_check_t *check, const vapi_endpoint_t *e)
                         e->limits->outbound, daemons * (threads > 0 ? threads : 1)));
 }
 
+static void number_routes(const vapi_endpoint_t *section)
+{
+    int i;
+
+    for (i = 0; section->routes && i < section->routes->nelts; i++) {
+        vapi_route_t *route = APR_ARRAY_IDX(section->routes, i, vapi_route_t *);
+
+        route->number = vapi_global()->routes_number++;
+        route->path = section->section ? section->section : "/";
+    }
+}
+
 static void check_section(vapi_check_t *check, const vapi_endpoint_t *section)
 {
     const vapi_endpoint_t *e;
@@ -207,6 +254,7 @@ static void check_section(vapi_check_t *check, const vapi_endpoint_t *section)
     if (!section->server) {
         return;    /* none of our directives stands in it */
     }
+    number_routes(section);
     check_credentials(check, section);
     e = vapi_endpoint_effective(section, check->ptemp);
     if (section->routes) {
@@ -336,12 +384,15 @@ int vapi_config_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
         name_host(host, pconf);
         check_host(&check, host);
         vapi_check_host_names(&check, host, pconf);
+        vapi_check_pools(&check, host, pconf);
+        number_lookups(&check, host);
     }
     for (i = 0; i < global->endpoints->nelts; i++) {
         check_section(&check, APR_ARRAY_IDX(global->endpoints, i, vapi_endpoint_t *));
     }
     vapi_check_cycles(&check);
     vapi_check_spool(&check);
+    vapi_check_cluster(&check);
     check_consoles(&check, ap_conftree);
     check_handlers(&check, ap_conftree, NULL);
     for (dir = ap_conftree; dir; dir = dir->next) {

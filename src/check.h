@@ -1,5 +1,5 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
-/** Relations between directives, checked when all of the configuration was read. Private to check.c and check_names.c. */
+/** Relations between directives, checked when all of the configuration was read. Private to check.c, check_names.c and check_pools.c. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -37,6 +37,15 @@ void vapi_check_section_names(vapi_check_t *check, const vapi_endpoint_t *sectio
 
 /** A lookup or set that would ask for itself. */
 void vapi_check_cycles(vapi_check_t *check);
+
+/** Puts a virtual host's own pools together. Those of the main server come first. */
+void vapi_check_pools(vapi_check_t *check, server_rec *s, apr_pool_t *pconf);
+
+/** May a route to a pool ever find somebody? */
+void vapi_check_demands(vapi_check_t *check, const vapi_endpoint_t *e, const vapi_route_t *route);
+
+/** Are virtual hosts known by the same name on all nodes? */
+void vapi_check_cluster(vapi_check_t *check);
 
 /** Gives a section's own actions what they are known by, and looks at what they name and gate. */
 void vapi_check_actions(vapi_check_t *check, const vapi_endpoint_t *section, const vapi_endpoint_t *e);

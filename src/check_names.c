@@ -36,7 +36,8 @@ static vapi_place_t place_of_hours(const vapi_check_t *check, const server_rec *
 
 static const struct {
     const char *directive, *word;
-} classes[] = { { "VapiLookup", "lookup" }, { "VapiSet", "var" }, { "VapiHours", "hours" }, { "VapiMap", "map" }, { "VapiSignal", "signal" } };
+} classes[] = { { "VapiLookup", "lookup" }, { "VapiSet", "var" }, { "VapiHours", "hours" }, { "VapiMap", "map" }, { "VapiSignal", "signal" },
+              { "VapiPool", "pool" } };
 
 static void check_reference(vapi_check_t *check, server_rec *s, const vapi_reference_t *reference, apr_hash_t *known)
 {
@@ -51,7 +52,7 @@ static void check_reference(vapi_check_t *check, server_rec *s, const vapi_refer
 static void check_references(vapi_check_t *check, server_rec *s, const apr_array_header_t *references, apr_hash_t *sets)
 {
     const vapi_names_t *names = &vapi_host_conf(s)->names;
-    apr_hash_t *const known[] = { names->lookups, sets, names->hours, names->maps, names->signals };
+    apr_hash_t *const known[] = { names->lookups, sets, names->hours, names->maps, names->signals, names->pools };
     int i;
 
     for (i = 0; i < references->nelts; i++) {
@@ -138,7 +139,7 @@ void vapi_check_host_names(vapi_check_t *check, server_rec *s, apr_pool_t *pconf
     }
 }
 
-/* ---- maps of destinations ---- */
+/* ---- maps of targets ---- */
 
 typedef struct targets_t {
     vapi_check_t *check;
@@ -150,15 +151,18 @@ static int see_target(void *baton, const char *value, unsigned int line)
 {
     const targets_t *targets = baton;
     apr_pool_t *p = targets->check->ptemp;
-    apr_hash_t *known = vapi_host_conf(targets->host)->names.destinations;
+    const vapi_names_t *names = &vapi_host_conf(targets->host)->names;
+    int is_pool = strncmp(value, "pool:", 5) == 0;
+    apr_hash_t *known = is_pool ? names->pools : names->destinations;
+    const char *name = is_pool ? value + 5 : value;
 
-    if (apr_hash_get(known, value, APR_HASH_KEY_STRING)) {
+    if (apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
         return 0;
     }
     vapi_check_report_data(targets->check, targets->host, targets->route->place,
-                      apr_psprintf(p, "VapiRoute %s: VapiMap %s%s: there is no VapiDestination '%s'%s", targets->route->label,
-                                   targets->route->map, line ? apr_psprintf(p, ", line %u", line) : ", default=", value,
-                                   vapi_check_nearest(known, value, p)));
+                      apr_psprintf(p, "VapiRoute %s: VapiMap %s%s: there is no %s '%s'%s", targets->route->label,
+                                   targets->route->map, line ? apr_psprintf(p, ", line %u", line) : ", default=",
+                                   is_pool ? "VapiPool" : "VapiDestination", name, vapi_check_nearest(known, name, p)));
     return 1;
 }
 

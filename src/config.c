@@ -63,6 +63,8 @@ void *vapi_config_create_host(apr_pool_t *p, server_rec *s)
     host->credentials = apr_hash_make(p);
     host->names.plans = apr_hash_make(p);
     host->names.destinations = apr_hash_make(p);
+    host->names.pools = apr_hash_make(p);
+    host->names.members = apr_hash_make(p);
     host->names.hours = apr_hash_make(p);
     host->names.maps = apr_hash_make(p);
     host->names.signals = apr_hash_make(p);
@@ -71,9 +73,26 @@ void *vapi_config_create_host(apr_pool_t *p, server_rec *s)
     host->names.allow = NULL;
     host->references = apr_array_make(p, 8, sizeof(vapi_reference_t));
     host->places = apr_hash_make(p);
+    host->open_pool = NULL;
     host->id = NULL;
     host->quiet = NULL;
     return host;
+}
+
+/* A person whose line says of him what the server's says is the server's; a destination of that name may be another here, though. */
+static apr_hash_t *overlay_members(const vapi_names_t *add, const vapi_names_t *base, apr_pool_t *p)
+{
+    apr_hash_t *all = apr_hash_overlay(p, add->members, base->members);
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(p, add->members); hi; hi = apr_hash_next(hi)) {
+        const vapi_member_t *own = apr_hash_this_val(hi), *inherited = apr_hash_get(base->members, own->name, APR_HASH_KEY_STRING);
+
+        if (inherited && vapi_member_is_same(inherited, own) && !apr_hash_get(add->destinations, own->target, APR_HASH_KEY_STRING)) {
+            apr_hash_set(all, own->name, APR_HASH_KEY_STRING, inherited);
+        }
+    }
+    return all;
 }
 
 void *vapi_config_merge_host(apr_pool_t *p, void *base_, void *add_)
@@ -83,6 +102,8 @@ void *vapi_config_merge_host(apr_pool_t *p, void *base_, void *add_)
     host->credentials = apr_hash_overlay(p, add->credentials, base->credentials);
     host->names.plans = apr_hash_overlay(p, add->names.plans, base->names.plans);
     host->names.destinations = apr_hash_overlay(p, add->names.destinations, base->names.destinations);
+    host->names.pools = apr_hash_overlay(p, add->names.pools, base->names.pools);
+    host->names.members = overlay_members(&add->names, &base->names, p);
     host->names.hours = apr_hash_overlay(p, add->names.hours, base->names.hours);
     host->names.maps = apr_hash_overlay(p, add->names.maps, base->names.maps);
     host->names.signals = apr_hash_overlay(p, add->names.signals, base->names.signals);
@@ -91,6 +112,7 @@ void *vapi_config_merge_host(apr_pool_t *p, void *base_, void *add_)
     host->names.allow = add->names.allow ? add->names.allow : base->names.allow;
     host->references = add->references;
     host->places = add->places;
+    host->open_pool = NULL;
     host->id = add->id;
     host->quiet = add->quiet;
     return host;

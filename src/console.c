@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
- * The handler vapi-console: who may ask, and the verbs below its path. What it answers of itself is here; an explanation is made
- * in explain.c.
+ * The handler vapi-console: who may ask, and which verb below its path answers: status.c, explain.c and, for those that change
+ * something, console_verbs.c.
  *
  * Without VapiConsole it is for people at this machine alone. That they are there is seen by the connection, never believed of a
  * header or of mod_remoteip, and a request that a proxy on this machine relayed is somebody else's.
@@ -13,19 +13,11 @@
 #include <httpd.h>
 #include <http_config.h>
 #include <http_core.h>
-#include <http_log.h>
 #include <http_protocol.h>
 #include <http_vhost.h>
-#include <scoreboard.h>
 
 #include "vapi_body.h"
 #include "vapi_config.h"
-#include "vapi_reply.h"
-#include "vapi_shared.h"
-#include "vapi_text.h"
-#include "vapi_version.h"
-
-APLOG_USE_MODULE(vapi_transfer);
 
 int vapi_console_reply(request_rec *r, int status, const char *json)
 {
@@ -111,89 +103,69 @@ static int is_cross_site(request_rec *r)
     return !of_origin || !host || strcasecmp(of_origin + 3, host) != 0;
 }
 
-/* ---- status ---- */
-
-static json_t *state_status(const vapi_global_t *global, apr_pool_t *p)
-{
-    static const char nobody[] = "vapi-console";    /* as good a key as any: what counts is that the store answers */
-    vapi_claim_t claim;
-    int ok = global->state
-             && global->provider->recall(global->state, nobody, sizeof(nobody) - 1, &claim, p) == APR_SUCCESS;
-
-    return json_pack("{s:s, s:b}", "provider", global->provider->name, "ok", ok);
-}
-
-/* null where the directory cannot be read: nobody should take that for an empty one. */
-static json_t *spool_status(request_rec *r, const vapi_global_t *global)
-{
-    json_t *spool = json_pack("{s:i, s:I, s:i}", "waiting", 0, "delivered", (json_int_t)vapi_shared_deliveries(global->shared),
-                              "set_aside", 0);
-    int waiting, set_aside;
-    apr_status_t rv;
-
-    if (!global->spool) {
-        return spool;
-    }
-    rv = vapi_spool_count(global->spool, &waiting, &set_aside);
-    if (rv != APR_SUCCESS) {
-        ap_log_rerror(APLOG_MARK, APLOG_WARNING, rv, r, "vapi: VapiSpool: %s cannot be read",
-                      vapi_spool_directory(global->spool));
-    }
-    json_object_set_new(spool, "waiting", rv == APR_SUCCESS ? json_integer(waiting) : json_null());
-    json_object_set_new(spool, "set_aside", rv == APR_SUCCESS ? json_integer(set_aside) : json_null());
-    return spool;
-}
-
-static json_t *stale_files(const vapi_global_t *global, apr_pool_t *p)
-{
-    json_t *stale = json_array();
-    int i;
-
-    for (i = 0; global->stale && i < global->stale->nelts; i++) {
-        json_array_append_new(stale, vapi_text_json(APR_ARRAY_IDX(global->stale, i, const char *), p));
-    }
-    return stale;
-}
-
-static int show_status(request_rec *r, int may_manage)
-{
-    const vapi_global_t *global = vapi_global();
-    apr_interval_time_t up = apr_time_now() - ap_scoreboard_image->global->restart_time;
-    json_t *status = json_pack("{s:s, s:I}", "version", VAPI_VERSION, "uptime", (json_int_t)(up > 0 ? apr_time_sec(up) : 0));
-    const char *json;
-
-    (void)may_manage;
-    json_object_set_new(status, "state", state_status(global, r->pool));
-    json_object_set_new(status, "spool", spool_status(r, global));
-    json_object_set_new(status, "stale", stale_files(global, r->pool));
-    json = vapi_reply_json(status, r->pool);
-    json_decref(status);
-    return vapi_console_reply(r, HTTP_OK, json);
-}
-
 /* ---- the verbs ---- */
 
 typedef struct verb_t {
     const char *name;
     int method;
+    int behind;                                            /* words of the path that follow it */
     const char *allow;
-    int (*serve)(request_rec *r, int may_manage);
+    int (*ask)(request_rec *r, int may_manage);
+    int (*change)(request_rec *r, const char *rest);       /* one of the two; needs manage */
 } verb_t;
 
-static const verb_t verbs[] = { { "status", M_GET, "GET, HEAD", show_status }, { "explain", M_POST, "POST", vapi_explain } };
+/* Of two that a path may mean the first is meant: a member may be called as a verb is. */
+static const verb_t verbs[] = {
+    { "members", M_POST, 2, "POST", NULL, vapi_members },
+    { "release", M_POST, 1, "POST", NULL, vapi_release },
+    { "status", M_GET, 0, "GET, HEAD", vapi_status, NULL },
+    { "explain", M_POST, 0, "POST", vapi_explain, NULL },
+    { "forget", M_POST, 0, "POST", NULL, vapi_forget },
+};
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]))
 
-/* The console may stand at any path: its verb is what comes last. */
-static const verb_t *find_verb(const char *path)
+/* Is this verb in its place, counted from the path's end? Then what is behind it, else NULL. */
+static const char *match_verb(const verb_t *verb, const char *path)
 {
-    const char *last = strrchr(path, '/');
+    const char *at = path + strlen(path);
+    apr_size_t len = strlen(verb->name);
+    int behind;
+
+    for (behind = verb->behind; behind > 0; behind--) {
+        const char *end = at;
+
+        while (at > path && at[-1] != '/') {
+            at--;
+        }
+        if (at == end || at == path) {
+            return NULL;
+        }
+        at--;
+    }
+    if ((apr_size_t)(at - path) <= len || at[-1 - (int)len] != '/' || strncmp(at - len, verb->name, len) != 0) {
+        return NULL;
+    }
+    return *at ? at + 1 : at;
+}
+
+/* The console may stand at any path, so the verb is found from its end. One with another method only where no other is found. */
+static const verb_t *find_verb(const request_rec *r, const char **rest)
+{
+    const verb_t *other = NULL;
+    const char *behind;
     apr_size_t i;
 
-    for (i = 0; last && i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        if (strcmp(last + 1, verbs[i].name) == 0) {
+    for (i = 0; i < VERBS; i++) {
+        if ((behind = match_verb(&verbs[i], r->uri)) == NULL) {
+            continue;
+        }
+        if (verbs[i].method == r->method_number) {
+            *rest = behind;
             return &verbs[i];
         }
+        other = other ? other : &verbs[i];
     }
-    return NULL;
+    return other;
 }
 
 /* Every POST is kept from pages of other sites, which could send one but for its type without asking. */
@@ -211,7 +183,8 @@ static int refuse_post(request_rec *r)
 int vapi_console(request_rec *r)
 {
     vapi_console_right right = vapi_endpoint_of(r->per_dir_config)->console;
-    const verb_t *verb = find_verb(r->uri);
+    const char *rest = "";
+    const verb_t *verb = find_verb(r, &rest);
     int refused;
 
     if (right == VAPI_CONSOLE_UNSET && !is_at_this_machine(r)) {
@@ -222,14 +195,18 @@ int vapi_console(request_rec *r)
     }
     if (!verb) {
         return refuse(r, HTTP_NOT_FOUND,
-                      "{\"error\":\"there is nothing here; the console has GET .../status and POST .../explain\"}");
+                      "{\"error\":\"there is nothing here; the console has GET .../status, POST .../explain, "
+                      ".../members/POOL/MEMBER, .../release/CALL and .../forget\"}");
     }
     if (r->method_number != verb->method) {
         apr_table_setn(r->err_headers_out, "Allow", verb->allow);
         return refuse(r, HTTP_METHOD_NOT_ALLOWED, apr_psprintf(r->pool, "{\"error\":\"%s takes %s\"}", verb->name, verb->allow));
     }
+    if (verb->change && right != VAPI_CONSOLE_MANAGE) {
+        return refuse(r, HTTP_FORBIDDEN, apr_psprintf(r->pool, "{\"error\":\"%s needs VapiConsole manage\"}", verb->name));
+    }
     if (verb->method == M_POST && (refused = refuse_post(r)) != DECLINED) {
         return refused;
     }
-    return verb->serve(r, right == VAPI_CONSOLE_MANAGE);
+    return verb->change ? verb->change(r, rest) : verb->ask(r, right == VAPI_CONSOLE_MANAGE);
 }

@@ -9,6 +9,7 @@
 #include <http_log.h>
 
 #include "vapi_delivery.h"
+#include "vapi_metrics.h"
 #include "vapi_shared.h"
 
 APLOG_USE_MODULE(vapi_transfer);
@@ -27,6 +28,7 @@ void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *ca
     q->sets = d->endpoint->sets;
     q->now = apr_time_now();
     q->reach = d->reach;
+    q->desk = d->desk;
 }
 
 void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record)
@@ -38,6 +40,41 @@ void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, va
     record->caller = d->caller;
     record->attempt = -1;
     record->control_time = -1;
+    record->route_number = -1;
+}
+
+void vapi_delivery_record_route(vapi_record_t *record, const vapi_decision_t *decision)
+{
+    const vapi_route_t *route = decision->route;
+    const vapi_member_t *member = decision->taken.member;
+
+    record->route = route->label;
+    record->route_number = route->number;
+    record->destination = route->is_none ? NULL : member ? member->name : vapi_destination_name(decision->destination);
+    record->member = member ? member->name : NULL;
+}
+
+/* Was the route that the record names the end of it? */
+static int is_taken(const char *outcome)
+{
+    static const char *const taken[] = { "transferred", "handed-off", "unknown", "answered" };
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        if (strcmp(outcome, taken[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void vapi_delivery_log(const vapi_delivery_t *d, const vapi_record_t *record)
+{
+    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), record);
+    vapi_metrics_outcome(d->global->metrics, record->outcome);
+    if (is_taken(record->outcome)) {
+        vapi_metrics_taken(d->global->metrics, record->route_number);
+    }
 }
 
 void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget)
@@ -89,11 +126,91 @@ const char *vapi_delivery_text(const vapi_text_t *text, const char *otherwise, v
 
 void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, vapi_question_t *q, vapi_decision_t *decision)
 {
+    if (d->desk && !d->desk->sent_to) {
+        d->desk->sent_to = vapi_trail_read(&d->once);
+    }
     vapi_route_decide(vapi_endpoint_routes(d->endpoint), from, &d->host->names, form, q, decision);
     if (decision->error) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
                       vapi_log_id(d->message->call_id), decision->error);
     }
+}
+
+/* ---- members ---- */
+
+vapi_desk_t *vapi_delivery_desk(const vapi_delivery_t *d)
+{
+    vapi_desk_t *desk;
+
+    if (!apr_hash_count(d->host->names.pools)) {
+        return NULL;
+    }
+    desk = apr_pcalloc(d->pool, sizeof(*desk));
+    desk->state = d->global->state;
+    desk->host = d->host->id;
+    desk->call = d->once.call;
+    desk->caller = d->caller;
+    desk->deadline = d->deadline;
+    desk->pool = d->pool;
+    return desk;
+}
+
+int vapi_delivery_depart(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_leg_t *leg)
+{
+    const vapi_taken_t *taken = &decision->taken;
+    const char *dialled = decision->dialled.dialled;
+
+    memset(leg, 0, sizeof(*leg));
+    leg->path = decision->route->path;
+    leg->route = decision->route->label;
+    leg->pool = taken->pool ? vapi_pool_name(taken->pool) : "";
+    leg->home = taken->pool ? taken->member->home : "";
+    leg->member = taken->pool ? taken->member->name : "";
+    leg->token = taken->token;
+    leg->dialled = dialled ? vapi_trail_hash(dialled) : 0;
+    if (!vapi_trail_add(&d->once, leg)) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, d->r,
+                      "vapi: call=%s the state store has no room or cannot be reached: what becomes of this transfer will not be known",
+                      vapi_log_id(d->message->call_id));
+        leg->id = NULL;
+    }
+    if (taken->pool && !vapi_pool_occupy(d->desk, taken)) {
+        vapi_delivery_turn_back(d, leg);
+        return 0;
+    }
+    return 1;
+}
+
+void vapi_delivery_turn_back(const vapi_delivery_t *d, const vapi_leg_t *leg)
+{
+    if (leg->id) {
+        vapi_trail_drop(&d->once, leg);
+    }
+}
+
+void vapi_delivery_put_back(const vapi_delivery_t *d, vapi_decision_t *decision)
+{
+    if (decision->taken.pool) {
+        vapi_pool_give_back(d->desk, &decision->taken);
+        decision->taken.pool = NULL;
+    }
+}
+
+void vapi_delivery_arrive(const vapi_delivery_t *d, vapi_decision_t *decision)
+{
+    const vapi_taken_t *taken = &decision->taken;
+    const char *key;
+    apr_size_t len;
+
+    if (!taken->pool) {
+        return;
+    }
+    vapi_pool_remember(d->desk, taken);
+    if (vapi_pool_sticky(taken->pool) && *d->caller) {
+        key = vapi_pool_sticky_key(d->desk->host, taken->pool, d->caller, &len, d->pool);
+        vapi_delivery_owns(d, VAPI_KIND_VALUE, key, len);
+    }
+    decision->taken.pool = NULL;
 }
 
 /* ---- lookups and actions ---- */
@@ -109,7 +226,10 @@ void vapi_delivery_open(vapi_delivery_t *d, apr_time_t until)
     reach->deadline = until;
     reach->made = apr_hash_make(d->pool);
     reach->notes = apr_array_make(d->pool, 2, sizeof(const char *));
+    reach->kept = d->owned = apr_array_make(d->pool, 8, sizeof(vapi_owned_t));
+    reach->metrics = d->global->metrics;
     d->reach = reach;
+    d->desk = vapi_delivery_desk(d);
 
     errands->child = d->global->child;
     errands->spool = d->global->spool;
@@ -197,6 +317,31 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
     vapi_delivery_tell(d, (vapi_event)event, q);
 }
 
+void vapi_delivery_owns(const vapi_delivery_t *d, vapi_kind kind, const char *key, apr_size_t key_len)
+{
+    vapi_owned_t *thing = apr_array_push(d->owned);
+
+    thing->kind = kind;
+    thing->key = key;
+    thing->key_len = key_len;
+}
+
+/* What is kept about a call is its caller's, and goes when he is to be forgotten. */
+static void own(const vapi_delivery_t *d)
+{
+    const char *trail;
+    apr_size_t len;
+
+    if (!d->owned->nelts || !*d->caller) {
+        return;
+    }
+    vapi_once_owned(&d->once, d->caller, d->owned);
+    trail = vapi_trail_key(&d->once, &len);
+    vapi_delivery_owns(d, VAPI_KIND_NOTES, trail, len);
+    d->global->provider->own(d->global->state, vapi_once_owner(d->host->id, d->caller, d->pool), (const vapi_owned_t *)d->owned->elts,
+                             d->owned->nelts, d->global->state->keep);
+}
+
 void vapi_delivery_close(const vapi_delivery_t *d)
 {
     int i;
@@ -208,6 +353,7 @@ void vapi_delivery_close(const vapi_delivery_t *d)
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s %s", vapi_log_id(d->message->call_id),
                       APR_ARRAY_IDX(d->reach->notes, i, const char *));
     }
+    own(d);
     if (d->reach->asked) {
         apr_table_setn(d->r->notes, "vapi-lookup-ms", apr_itoa(d->pool, (int)((d->reach->took + 999) / 1000)));
     }

@@ -176,16 +176,27 @@ static const char *read_target(vapi_destination_t *d, apr_pool_t *p, apr_pool_t 
                            "assistant-id:UUID, squad-id:UUID, json:FILE, or a text with %%{...}", target);
 }
 
-static const char *check_keys(const vapi_destination_t *d, apr_pool_t *p)
+const char *vapi_destination_refuses(const vapi_destination_t *d, const char *key, apr_pool_t *p)
 {
     apr_size_t i;
 
     for (i = 0; i < sizeof(key_kinds) / sizeof(key_kinds[0]); i++) {
-        if (vapi_words_get(d->words, key_kinds[i].name) && !(key_kinds[i].kinds & FOR(d->kind))) {
-            return apr_psprintf(p, "%s= does not go with %s", key_kinds[i].name, kind_names[d->kind]);
+        if (strcmp(key_kinds[i].name, key) == 0 && !(key_kinds[i].kinds & FOR(d->kind))) {
+            return apr_psprintf(p, "%s= does not go with %s", key, kind_names[d->kind]);
         }
     }
     return NULL;
+}
+
+static const char *check_keys(const vapi_destination_t *d, apr_pool_t *p)
+{
+    const char *error = NULL;
+    apr_size_t i;
+
+    for (i = 0; !error && i < sizeof(key_kinds) / sizeof(key_kinds[0]); i++) {
+        error = vapi_words_get(d->words, key_kinds[i].name) ? vapi_destination_refuses(d, key_kinds[i].name, p) : NULL;
+    }
+    return error;
 }
 
 int vapi_destination_is_extension(const char *text)
@@ -378,6 +389,13 @@ vapi_place_t vapi_destination_place(const vapi_destination_t *d)
 const char *vapi_destination_describe(const vapi_destination_t *d, apr_pool_t *p)
 {
     return apr_pstrcat(p, d->name, " ", d->target, vapi_words_describe(d->words, p), NULL);
+}
+
+int vapi_destination_is_phone(const vapi_destination_t *d)
+{
+    vapi_target_kind kind = d->kind == VAPI_TARGET_JSON ? d->json_kind : d->kind;
+
+    return kind == VAPI_TARGET_NUMBER || kind == VAPI_TARGET_SIP || kind == VAPI_TARGET_RUNTIME;
 }
 
 int vapi_destination_is_runtime(const vapi_destination_t *d)

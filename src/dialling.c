@@ -36,8 +36,8 @@ static const char *allowed_at_run_time(const vapi_destination_t *d, const char *
     return vapi_allow_passes(dial_rules->allow, dialled, q->pool) ? NULL : "not-allowed";
 }
 
-/* Only a telephone call can be put through to a telephone: Vapi drops others (W45). A payload that names no type is taken as one. */
-static int is_telephone(const vapi_question_t *q)
+/* A payload that names no type is taken as a telephone call's. */
+int vapi_destination_is_telephone(const vapi_question_t *q)
 {
     const char *type = q->message->call_type;
     return !*type || strcmp(type, "inboundPhoneCall") == 0 || strcmp(type, "outboundPhoneCall") == 0;
@@ -234,7 +234,7 @@ static const char *resolve(const vapi_destination_t *d, const vapi_dial_rules_t 
     if (out->kind > VAPI_TARGET_SIP) {
         return NULL;
     }
-    if (!is_telephone(q)) {
+    if (!vapi_destination_is_telephone(q)) {
         return "wrong-transport";
     }
     out->is_own_line = strcmp(out->dialled, vapi_message_called(q->message)) == 0;

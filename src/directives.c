@@ -1,7 +1,7 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
  * The command table: every directive's name, form and help. A line is parted into words here, once and for all directives; what turns the
- * words into configuration stands in directives_named.c (things with a name) and directives_endpoint.c.
+ * words into configuration stands in directives_named.c (things with a name), directives_pool.c and directives_endpoint.c.
  */
 #include <stddef.h>
 
@@ -72,7 +72,21 @@ const char *vapi_directive_once(cmd_parms *cmd, vapi_place_t *place)
     return NULL;
 }
 
-/* ---- the two ways in ---- */
+const char *vapi_directive_claim(cmd_parms *cmd, vapi_host_conf_t *host, const char *class, const char *name)
+{
+    const char *key = apr_pstrcat(cmd->pool, class, " ", name, NULL);
+    vapi_place_t *place = apr_hash_get(host->places, key, APR_HASH_KEY_STRING);
+
+    if (place) {
+        return apr_psprintf(cmd->pool, "'%s' is given twice; first in %s:%u", name, place->file, place->line);
+    }
+    place = apr_palloc(cmd->pool, sizeof(*place));
+    *place = vapi_directive_place(cmd);
+    apr_hash_set(host->places, key, APR_HASH_KEY_STRING, place);
+    return NULL;
+}
+
+/* ---- the ways in ---- */
 
 static const char *read_line(cmd_parms *cmd, void *conf, const char *args)
 {
@@ -93,13 +107,26 @@ static const char *read_line(cmd_parms *cmd, void *conf, const char *args)
     if (!error) {
         error = form->read(cmd, conf, words);
     }
-    return error ? apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name, error) : NULL;
+    return error ? apr_psprintf(cmd->pool, "%s: %s", cmd->cmd->name + (*cmd->cmd->name == '<'), error) : NULL;
 }
 
 static const char *host_directive(cmd_parms *cmd, void *unused, const char *args)
 {
     (void)unused;
     return read_line(cmd, vapi_host_conf(cmd->server), args);
+}
+
+/* The words stand before the `>`. */
+static const char *pool_directive(cmd_parms *cmd, void *unused, const char *args)
+{
+    const char *end = ap_strrchr_c(args, '>'), *error;
+
+    (void)unused;
+    if (!end || end[1 + strspn(end + 1, " \t")]) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name, "> directive missing closing '>'", NULL);
+    }
+    error = read_line(cmd, vapi_host_conf(cmd->server), apr_pstrmemdup(cmd->temp_pool, args, (apr_size_t)(end - args)));
+    return error ? error : vapi_read_pool_lines(cmd);
 }
 
 static const char *endpoint_directive(cmd_parms *cmd, void *conf, const char *args)
@@ -126,6 +153,8 @@ static const vapi_key_rule_t signal_keys[] = { { "weight", 0 }, { NULL, 0 } };
 static const vapi_key_rule_t spool_keys[] = { { "sync", 0 }, { NULL, 0 } };
 static const vapi_key_rule_t api_key_keys[] = { { "url", 0 }, { NULL, 0 } };
 
+static const form_t pool_form = { vapi_read_pool, 1, 0, NULL, 1, 0 };
+static const form_t member_form = { vapi_read_member, 1, 0, NULL, 1, 0 };
 static const form_t credential_form = { vapi_read_credential, 1, 0, NULL, 1, 0 };
 static const form_t plan_form = { vapi_read_plan, 1, 0, NULL, 1, 0 };
 static const form_t destination_form = { vapi_read_destination, 1, 0, NULL, 1, 0 };
@@ -157,6 +186,7 @@ static const form_t console_form = { vapi_read_console, 1, 1, NULL, 0, 0 };
 static const form_t proxy_form = { vapi_read_proxy, 1, 1, NULL, 0, 0 };
 
 #define HOST(name, form, help)     AP_INIT_RAW_ARGS(name, host_directive, (void *)&(form), RSRC_CONF, help)
+#define POOL(name, form, help)     AP_INIT_RAW_ARGS("<" name, pool_directive, (void *)&(form), RSRC_CONF, help)
 #define ENDPOINT(name, form, help) AP_INIT_RAW_ARGS(name, endpoint_directive, (void *)&(form), RSRC_CONF | ACCESS_CONF, help)
 
 const command_rec vapi_directives[] = {
@@ -164,8 +194,12 @@ const command_rec vapi_directives[] = {
          "NAME hmac|bearer secret=S [key=value ...]: how Vapi shows that a delivery is its own"),
     HOST("VapiTransferPlan", plan_form, "NAME MODE [key=value ...]: how a call is handed over to a number or SIP URI"),
     HOST("VapiDestination", destination_form, "NAME TARGET [key=value ...]: where a call can go"),
+    POOL("VapiPool", pool_form,
+         "NAME [strategy=least-busy] [lease=600] [wrap-up=0] [no-answer=60] [sticky=0]: people who take calls"),
+    HOST("VapiMember", member_form,
+         "NAME [TARGET] [capacity=N] [weight=N] [skills=a,b:3] [label=TEXT] [say=T] [plan=PLAN]: one of a <VapiPool>"),
     HOST("VapiAllow", allow_form, "[!]PREFIX|DOMAIN|USER@DOMAIN ...: what a target that is known only at run time may be"),
-    HOST("VapiState", state_form, "shm[:SIZE] [file=PATH|none] [keep=86400], or redis[s]://...: where deliveries are remembered"),
+    HOST("VapiState", state_form, "shm[:SIZE] [file=PATH|none] [keep=86400], or redis[s]://...: where deliveries and leases are remembered"),
     HOST("VapiHours", hours_form, "NAME ZONE RANGE ... [closed=DATE,...] [open=\"DATE RANGE\"] [closed-file=FILE]: when somebody is there"),
     HOST("VapiMap", map_form, "a NAME, a FILE, and exact or prefix [default=VALUE]: values by key"),
     HOST("VapiSignal", signal_form, "a NAME and a REGEX [weight=N]: what is counted in the caller's turns"),
@@ -181,8 +215,8 @@ const command_rec vapi_directives[] = {
              "NAME string|number|integer|boolean|phone [required] [\"DESCRIPTION\"] [enum=a,b,c]: an argument of the VapiTool "
              "before it"),
     ENDPOINT("VapiRoute", route_form,
-             "TARGET (a destination, map:NAME[:T] or none) [EXPR] [plan=PLAN] [say=T] [result=T] [name=LABEL]: the first that is true and "
-             "available is taken"),
+             "TARGET (a destination, pool:NAME, map:NAME[:T] or none) [EXPR] [plan=PLAN] [say=T] [skills=T] [leave=N] [result=T] "
+             "[name=LABEL]: the first that is true and available is taken"),
     ENDPOINT("VapiLimit", limit_form, "[call=10] [caller=N/SECONDS] [outbound=N]: how many transfers"),
     ENDPOINT("VapiControlHosts", control_hosts_form,
              "[http://]HOST[:PORT|:*] ...: where control URLs may point; *.vapi.ai unless given"),

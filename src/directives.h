@@ -1,5 +1,5 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
-/** What the readers of directives share. Private to directives.c, directives_named.c and directives_endpoint.c. */
+/** What the readers of directives share. Private to directives.c, directives_named.c, directives_pool.c and directives_endpoint.c. */
 #ifndef DIRECTIVES_H
 #define DIRECTIVES_H
 
@@ -27,6 +27,9 @@ vapi_secret_env_t vapi_directive_secrets(cmd_parms *cmd);
 /** Given twice in the server? Notes where it stands the first time. @return NULL or what is wrong */
 const char *vapi_directive_once(cmd_parms *cmd, vapi_place_t *place);
 
+/** Notes where a named object stands; an error when this virtual host has it already. @return NULL or what is wrong */
+const char *vapi_directive_claim(cmd_parms *cmd, vapi_host_conf_t *host, const char *class, const char *name);
+
 /* Directives of directives_named.c ... */
 const char *vapi_read_credential(cmd_parms *cmd, void *conf, const vapi_words_t *words);
 const char *vapi_read_plan(cmd_parms *cmd, void *conf, const vapi_words_t *words);
@@ -41,6 +44,12 @@ const char *vapi_read_lookup(cmd_parms *cmd, void *conf, const vapi_words_t *wor
 const char *vapi_read_action(cmd_parms *cmd, void *conf, const vapi_words_t *words);
 const char *vapi_read_decrypt(cmd_parms *cmd, void *conf, const vapi_words_t *words);
 const char *vapi_read_spool(cmd_parms *cmd, void *conf, const vapi_words_t *words);
+
+/* ... of directives_pool.c ... */
+const char *vapi_read_pool(cmd_parms *cmd, void *conf, const vapi_words_t *words);
+const char *vapi_read_member(cmd_parms *cmd, void *conf, const vapi_words_t *words);
+/** What stands between <VapiPool>, which was just read, and its end. @return NULL or what is wrong, with the directive's name */
+const char *vapi_read_pool_lines(cmd_parms *cmd);
 
 /* ... and of directives_endpoint.c. */
 const char *vapi_read_authenticate(cmd_parms *cmd, void *conf, const vapi_words_t *words);

@@ -20,21 +20,6 @@
 
 APLOG_USE_MODULE(vapi_transfer);
 
-/* Notes where a name stands; an error when this host has it already. */
-static const char *claim_name(cmd_parms *cmd, vapi_host_conf_t *host, const char *class, const char *name)
-{
-    const char *key = apr_pstrcat(cmd->pool, class, " ", name, NULL);
-    vapi_place_t *place = apr_hash_get(host->places, key, APR_HASH_KEY_STRING);
-
-    if (place) {
-        return apr_psprintf(cmd->pool, "'%s' is given twice; first in %s:%u", name, place->file, place->line);
-    }
-    place = apr_palloc(cmd->pool, sizeof(*place));
-    *place = vapi_directive_place(cmd);
-    apr_hash_set(host->places, key, APR_HASH_KEY_STRING, place);
-    return NULL;
-}
-
 const char *vapi_read_credential(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
     vapi_host_conf_t *host = conf;
@@ -42,7 +27,7 @@ const char *vapi_read_credential(cmd_parms *cmd, void *conf, const vapi_words_t 
     vapi_credential_t *credential;
     const char *error = vapi_credential_make(&credential, words, &env, cmd->pool, cmd->temp_pool);
 
-    if (error || (error = claim_name(cmd, host, "credential", vapi_credential_name(credential))) != NULL) {
+    if (error || (error = vapi_directive_claim(cmd, host, "credential", vapi_credential_name(credential))) != NULL) {
         return error;
     }
     vapi_directive_warn_all(cmd, env.warnings);
@@ -56,7 +41,7 @@ const char *vapi_read_plan(cmd_parms *cmd, void *conf, const vapi_words_t *words
     vapi_plan_t *plan;
     const char *error = vapi_plan_make(&plan, words, vapi_directive_place(cmd), cmd->pool, cmd->temp_pool);
 
-    if (error || (error = claim_name(cmd, host, "plan", vapi_plan_name(plan))) != NULL) {
+    if (error || (error = vapi_directive_claim(cmd, host, "plan", vapi_plan_name(plan))) != NULL) {
         return error;
     }
     apr_hash_set(host->names.plans, vapi_plan_name(plan), APR_HASH_KEY_STRING, plan);
@@ -70,7 +55,7 @@ const char *vapi_read_destination(cmd_parms *cmd, void *conf, const vapi_words_t
     vapi_destination_t *destination;
     const char *error = vapi_destination_make(&destination, words, vapi_directive_place(cmd), warnings, cmd->pool, cmd->temp_pool);
 
-    if (error || (error = claim_name(cmd, host, "destination", vapi_destination_name(destination))) != NULL) {
+    if (error || (error = vapi_directive_claim(cmd, host, "destination", vapi_destination_name(destination))) != NULL) {
         return error;
     }
     vapi_directive_warn_all(cmd, warnings);
@@ -97,12 +82,32 @@ const char *vapi_read_allow(cmd_parms *cmd, void *conf, const vapi_words_t *word
     return NULL;
 }
 
+/* The words as a provider reads them: a secret is read before, whoever takes it. */
+static const char *state_words(cmd_parms *cmd, apr_array_header_t *all, const vapi_words_t *words)
+{
+    vapi_secret_env_t env = vapi_directive_secrets(cmd);
+    const char *error = NULL;
+    int i;
+
+    APR_ARRAY_PUSH(all, const char *) = vapi_words_at(words, 0);
+    for (i = 0; i < words->keys->nelts && !error; i++) {
+        const vapi_key_t *key = &APR_ARRAY_IDX(words->keys, i, vapi_key_t);
+        const char *value = key->value;
+
+        if (strcmp(key->name, "password") == 0) {
+            error = vapi_secret_read(&value, key->value, "password", &env, cmd->pool, cmd->temp_pool);
+        }
+        APR_ARRAY_PUSH(all, const char *) = apr_pstrcat(cmd->pool, key->name, "=", value, NULL);
+    }
+    vapi_directive_warn_all(cmd, env.warnings);
+    return error;
+}
+
 const char *vapi_read_state(cmd_parms *cmd, void *conf, const vapi_words_t *words)
 {
     vapi_global_t *global = vapi_global();
     apr_array_header_t *all = apr_array_make(cmd->pool, 4, sizeof(const char *));
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY), *first = vapi_words_at(words, 0);
-    int i;
 
     (void)conf;
     if (error) {
@@ -119,14 +124,15 @@ const char *vapi_read_state(cmd_parms *cmd, void *conf, const vapi_words_t *word
                                                               (int)strcspn(first, ":@"),    /* behind it a password may stand */
                                                               first);
     }
-    APR_ARRAY_PUSH(all, const char *) = first;
-    for (i = 0; i < words->keys->nelts; i++) {
-        vapi_key_t *key = &APR_ARRAY_IDX(words->keys, i, vapi_key_t);
-        APR_ARRAY_PUSH(all, const char *) = apr_pstrcat(cmd->pool, key->name, "=", key->value, NULL);
+    if ((error = state_words(cmd, all, words)) != NULL
+        || (error = global->provider->configure(&global->state_config, all, cmd->pool)) != NULL) {
+        return error;
     }
-    return global->provider->configure(&global->state_config, all, cmd->pool);
+    if (strchr(first, '@')) {
+        vapi_directive_warn(cmd, "a password in the URL can be read in httpd's own dumps: password=file:PATH");
+    }
+    return NULL;
 }
-
 
 /* ---- what expressions can name ---- */
 
@@ -175,7 +181,7 @@ const char *vapi_read_hours(cmd_parms *cmd, void *conf, const vapi_words_t *word
     vapi_hours_t *hours;
 
     if (error || (error = vapi_hours_make(&hours, words, closed.content, closed.len, cmd->pool)) != NULL
-        || (error = claim_name(cmd, host, "hours", vapi_hours_name(hours))) != NULL) {
+        || (error = vapi_directive_claim(cmd, host, "hours", vapi_hours_name(hours))) != NULL) {
         return error;
     }
     apr_hash_set(host->names.hours, vapi_hours_name(hours), APR_HASH_KEY_STRING, hours);
@@ -195,7 +201,7 @@ const char *vapi_read_map(cmd_parms *cmd, void *conf, const vapi_words_t *words)
         return error;
     }
     if ((kind = vapi_word_choice(vapi_words_at(words, 2), kinds, &error, cmd->pool)) < 0
-        || (error = claim_name(cmd, host, "map", name)) != NULL
+        || (error = vapi_directive_claim(cmd, host, "map", name)) != NULL
         || (error = read_kept_file(cmd, vapi_words_at(words, 1), vapi_map_check, &content)) != NULL
         || (error = vapi_map_make(&map, name, content.content, content.len, kind == 1, vapi_words_get(words, "default"),
                                   cmd->pool)) != NULL) {
@@ -269,7 +275,7 @@ const char *vapi_read_lookup(cmd_parms *cmd, void *conf, const vapi_words_t *wor
 
     outgoing_env(cmd, &env);
     if ((error = vapi_lookup_make(&lookup, words, &env)) != NULL
-        || (error = claim_name(cmd, host, "lookup", vapi_lookup_name(lookup))) != NULL) {
+        || (error = vapi_directive_claim(cmd, host, "lookup", vapi_lookup_name(lookup))) != NULL) {
         return error;
     }
     vapi_directive_warn_all(cmd, env.secrets.warnings);

@@ -88,6 +88,20 @@ static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objec
     }
 }
 
+static void dump_pools(apr_file_t *out, apr_hash_t *pools, apr_pool_t *p)
+{
+    const apr_array_header_t *names = sorted_names(pools, p);
+    int i, j;
+
+    for (i = 0; i < names->nelts; i++) {
+        const vapi_pool_t *pool = apr_hash_get(pools, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
+        apr_file_printf(out, "  VapiPool %s\n", vapi_pool_describe(pool, p));
+        for (j = 0; j < vapi_pool_size(pool); j++) {
+            apr_file_printf(out, "    VapiMember %s\n", vapi_pool_describe_member(pool, j, p));
+        }
+    }
+}
+
 static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
 {
     const vapi_host_conf_t *host = vapi_host_conf(s);
@@ -99,6 +113,7 @@ static void dump_host(apr_file_t *out, server_rec *s, apr_pool_t *p)
     dump_class(out, "VapiCredential", host->credentials, describe_credential, p);
     dump_class(out, "VapiTransferPlan", host->names.plans, describe_plan, p);
     dump_class(out, "VapiDestination", host->names.destinations, describe_destination, p);
+    dump_pools(out, host->names.pools, p);
     dump_class(out, "VapiHours", host->names.hours, describe_hours, p);
     dump_class(out, "VapiMap", host->names.maps, describe_map, p);
     dump_class(out, "VapiSignal", host->names.signals, describe_signal, p);
@@ -164,15 +179,17 @@ static void dump_actions(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *
     }
 }
 
-static void dump_routes(apr_file_t *out, const vapi_endpoint_t *e)
+static void dump_routes(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
 {
     const apr_array_header_t *routes = vapi_endpoint_routes(e);
     int i;
 
     for (i = 0; i < routes->nelts; i++) {
         const vapi_route_t *route = APR_ARRAY_IDX(routes, i, vapi_route_t *);
-        apr_file_printf(out, "    %d. %s -> %s%s%s%s%s%s (%s:%u)\n", i + 1, route->label, route->target,
+        apr_file_printf(out, "    %d. %s -> %s%s%s%s%s%s%s%s (%s:%u)\n", i + 1, route->label, route->target,
                         route->when ? " when " : "", route->when ? vapi_expression_written(route->when) : "",
+                        route->skills ? vapi_word_pair("skills", vapi_text_written(route->skills), p) : "",
+                        route->leave ? apr_psprintf(p, " leave=%d", route->leave) : "",
                         route->plan ? " plan=" : "", route->plan ? route->plan : "", route->say ? " say=..." : "",
                         route->place.file, route->place.line);
     }
@@ -236,7 +253,7 @@ static void dump_sections(apr_file_t *out, const server_rec *s, apr_pool_t *p)
         dump_tools(out, e);
         dump_sets(out, e, p);
         dump_actions(out, e, p);
-        dump_routes(out, e);
+        dump_routes(out, e, p);
         dump_values(out, e, p);
     }
 }

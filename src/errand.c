@@ -66,7 +66,7 @@ static json_t *default_body(vapi_event event, const vapi_question_t *q)
     add(body, "call", q->message->call_id, q->pool);
     add(body, "route", q->route, q->pool);
     add(body, "target", q->target, q->pool);
-    add(body, "member", q->member, q->pool);
+    add(body, "member", q->member ? q->destination : NULL, q->pool);    /* the name: a label is for ears */
     add(body, "outcome", q->outcome, q->pool);
     add(body, "reason", q->reason, q->pool);
     json_object_set_new(body, "attempt", json_integer(q->attempt));

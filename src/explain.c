@@ -197,6 +197,15 @@ static void prepare(explanation_t *x, request_rec *r, const request_rec *endpoin
     d->deadline = d->arrival + vapi_endpoint_budget(d->endpoint);
 }
 
+/* Members are chosen as they are now, for this call as it is known by now, but nobody is leased. */
+static void look_at_pools(vapi_delivery_t *d)
+{
+    if ((d->desk = vapi_delivery_desk(d)) != NULL) {
+        d->desk->only_look = 1;
+        d->desk->sent_to = vapi_trail_read(&d->once);
+    }
+}
+
 static int refuse_body(request_rec *r, int status)
 {
     if (status == AP_FILTER_ERROR || status == DONE) {
@@ -437,10 +446,16 @@ int vapi_explain(request_rec *r, int may_manage)
     }
     x->d.r = endpoint;    /* Apache's own variables are those of the endpoint, not of the console */
     x->d.caller = vapi_message_caller(x->d.message);
+    x->d.once.state = x->d.global->state;
+    x->d.once.host = x->d.host->id;
+    x->d.once.call = x->d.message->call_id;
+    x->d.once.deadline = x->d.deadline;
+    x->d.once.pool = r->pool;
     if (lookups) {
         vapi_delivery_open(&x->d, vapi_delivery_post_time(&x->d));
         x->d.reach->only_reads = 1;
     }
+    look_at_pools(&x->d);
     explain(x);
     vapi_delivery_close(&x->d);
     return vapi_console_reply(r, HTTP_OK, answer(x));

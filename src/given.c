@@ -4,12 +4,15 @@
 #include <apr_strings.h>
 
 #include "vapi_given.h"
+#include "vapi_pool.h"
 #include "vapi_text.h"
 
 #define ATTEMPT_MAX 1000
 #define STEPS_MAX   32      /* of a field's path */
+#define FREE_MAX    1000000
 
-static const char form[] = "must be LOOKUP.FIELD=VALUE, LOOKUP=ok|none|error, var:NAME=VALUE or attempt=N";
+static const char form[] = "must be LOOKUP.FIELD=VALUE, LOOKUP=ok|none|error, var:NAME=VALUE, pool:NAME=busy|free, pool:NAME.free=N or "
+                           "attempt=N";
 
 vapi_given_t *vapi_given_make(apr_pool_t *p)
 {
@@ -17,6 +20,7 @@ vapi_given_t *vapi_given_make(apr_pool_t *p)
 
     given->lookups = apr_hash_make(p);
     given->sets = apr_hash_make(p);
+    given->pools = apr_hash_make(p);
     return given;
 }
 
@@ -115,6 +119,30 @@ static const char *add_set(vapi_given_t *given, const char *name, const char *va
     return NULL;
 }
 
+/* NAME=busy|free or NAME.free=N. */
+static const char *add_pool(vapi_given_t *given, const char *what, const char *value, const vapi_names_t *names, apr_pool_t *p)
+{
+    static const char *const states[] = { "busy", "free", NULL };
+    const char *dot = strchr(what, '.'), *name = dot ? apr_pstrmemdup(p, what, (apr_size_t)(dot - what)) : what, *unused;
+    int state = dot ? -1 : vapi_word_choice(value, states, &unused, p), *free_capacity;
+    const vapi_pool_t *pool;
+    apr_int64_t n = 0;
+
+    if (!vapi_word_is_name(name) || (dot ? strcmp(dot, ".free") != 0 || vapi_word_number(&n, value, 0, FREE_MAX, p) : state < 0)) {
+        return form;
+    }
+    if (!names || !names->pools || (pool = apr_hash_get(names->pools, name, APR_HASH_KEY_STRING)) == NULL) {
+        return apr_psprintf(p, "there is no VapiPool '%.64s'", name);
+    }
+    if (apr_hash_get(given->pools, name, APR_HASH_KEY_STRING)) {
+        return apr_psprintf(p, "gives the VapiPool '%.64s' twice", name);
+    }
+    free_capacity = apr_palloc(p, sizeof(*free_capacity));
+    *free_capacity = dot ? (int)n : state ? vapi_pool_capacity(pool) : 0;
+    apr_hash_set(given->pools, name, APR_HASH_KEY_STRING, free_capacity);
+    return NULL;
+}
+
 const char *vapi_given_add(vapi_given_t *given, const char *with, const vapi_names_t *names, apr_pool_t *p)
 {
     const char *equals = strchr(with, '='), *what;
@@ -130,7 +158,7 @@ const char *vapi_given_add(vapi_given_t *given, const char *with, const vapi_nam
         return add_set(given, what + 4, equals + 1, p);
     }
     if (strncmp(what, "pool:", 5) == 0) {
-        return "there are no pools";
+        return add_pool(given, what + 5, equals + 1, names, p);
     }
     return add_lookup(given, what, equals + 1, names, p);
 }

@@ -13,6 +13,7 @@
 #include "vapi_given.h"
 #include "vapi_key.h"
 #include "vapi_lookup.h"
+#include "vapi_metrics.h"
 #include "vapi_shared.h"
 #include "vapi_state.h"
 
@@ -26,6 +27,7 @@
 
 struct vapi_lookup_t {
     const char *name;
+    int number;                   /* in vapi_metrics; -1: not counted */
     vapi_outgoing_t *outgoing;
     apr_interval_time_t cache;    /* 0: not kept */
     vapi_on_error on_error;
@@ -80,6 +82,7 @@ const char *vapi_lookup_make(vapi_lookup_t **out, const vapi_words_t *words, vap
     vapi_lookup_t *lookup = apr_pcalloc(env->p, sizeof(*lookup));
     const char *error;
 
+    lookup->number = -1;
     lookup->name = vapi_words_at(words, 0);
     if (!lookup->name || !vapi_word_is_name(lookup->name) || vapi_words_at(words, 1)) {
         return "takes a NAME (letters, digits, - and _, a letter first), and then only keys";
@@ -95,6 +98,16 @@ const char *vapi_lookup_make(vapi_lookup_t **out, const vapi_words_t *words, vap
     lookup->described = described(lookup, words, env->p);
     *out = lookup;
     return NULL;
+}
+
+void vapi_lookup_set_number(vapi_lookup_t *lookup, int number)
+{
+    lookup->number = number;
+}
+
+int vapi_lookup_number(const vapi_lookup_t *lookup)
+{
+    return lookup->number;
 }
 
 const char *vapi_lookup_name(const vapi_lookup_t *lookup)
@@ -225,6 +238,18 @@ static const vapi_answer_t *recall(const char *key, apr_size_t len, vapi_reach_t
     return fields ? ok(fields, pool_of(reach)) : NULL;
 }
 
+/* Also where the store did not say that it keeps it: it may. */
+static void tell_kept(const char *key, apr_size_t len, vapi_reach_t *reach)
+{
+    vapi_owned_t *kept = reach->kept ? apr_array_push(reach->kept) : NULL;
+
+    if (kept) {
+        kept->kind = VAPI_KIND_VALUE;
+        kept->key = key;
+        kept->key_len = len;
+    }
+}
+
 /* An answer that is too long, or for which there is no room, is asked again the next time. */
 static void keep(const vapi_lookup_t *lookup, const vapi_answer_t *answer, const char *key, apr_size_t len, vapi_reach_t *reach)
 {
@@ -238,8 +263,16 @@ static void keep(const vapi_lookup_t *lookup, const vapi_answer_t *answer, const
             memcpy(value + 1, json, value_len - 1);
         }
         reach->state->provider->put(reach->state, key, len, value, value_len, lookup->cache);
+        tell_kept(key, len, reach);
     }
     free(json);
+}
+
+static vapi_metric_lookup end_of(const vapi_answer_t *answer)
+{
+    return answer->state == VAPI_LOOKUP_OK     ? VAPI_METRIC_OK
+           : answer->state == VAPI_LOOKUP_NONE ? VAPI_METRIC_NONE
+                                               : VAPI_METRIC_ERROR;
 }
 
 static const vapi_answer_t *ask_store_or_world(const vapi_lookup_t *lookup, const vapi_filled_t *filled, const char *key,
@@ -250,9 +283,12 @@ static const vapi_answer_t *ask_store_or_world(const vapi_lookup_t *lookup, cons
 
     if (answer) {
         reach->asked++;
+        vapi_metrics_lookup(reach->metrics, lookup->number, VAPI_METRIC_CACHED);
+        tell_kept(key, len, reach);
         return answer;
     }
     answer = ask_world(lookup, filled, reach);
+    vapi_metrics_lookup(reach->metrics, lookup->number, end_of(answer));
     if (kept && answer->state != VAPI_LOOKUP_ERROR) {
         keep(lookup, answer, key, len, reach);
     }

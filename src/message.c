@@ -14,6 +14,7 @@
 
 #define MAX_TOOL_CALLS 32
 #define MAX_SERVER_TIMEOUT 300      /* seconds (W69) */
+#define MAX_REPORTED 64             /* no call is transferred that often */
 
 #define LISTS 3
 
@@ -575,6 +576,33 @@ int vapi_message_transfers(vapi_message_t *m, const char **last_status)
     }
     *last_status = string_in(m, last, "/status");
     return count;
+}
+
+const apr_array_header_t *vapi_message_reported(vapi_message_t *m)
+{
+    apr_array_header_t *reported = apr_array_make(m->pool, 4, sizeof(vapi_reported_t));
+    vapi_range_t transfers = find(m, "/artifact/transfers"), element;
+    apr_size_t cursor = 0;
+
+    while (reported->nelts < MAX_REPORTED
+           && (element = vapi_payload_next(m->payload, transfers, &cursor)).kind != VAPI_JSON_ABSENT) {
+        vapi_reported_t *one = apr_array_push(reported);
+
+        one->dialled = string_in(m, element, "/destination/number");
+        if (!*one->dialled) {
+            one->dialled = string_in(m, element, "/destination/sipUri");
+        }
+        one->status = string_in(m, element, "/status");
+    }
+    return reported;
+}
+
+const char *vapi_message_ended(vapi_message_t *m)
+{
+    int has_ended = m->type == VAPI_MESSAGE_END_OF_CALL
+                    || (m->type == VAPI_MESSAGE_STATUS_UPDATE && !strcmp(vapi_message_status(m), "ended"));
+
+    return has_ended ? string_at(m, "/endedReason") : NULL;
 }
 
 int vapi_message_transfer_failed(const char *status)

@@ -172,6 +172,39 @@ void vapi_gate_came_back(const vapi_once_t *once, int transfers)
     }
 }
 
+/* ---- what is kept ---- */
+
+static void push_owned(apr_array_header_t *owned, vapi_kind kind, const char *key, apr_size_t len)
+{
+    vapi_owned_t *thing = apr_array_push(owned);
+
+    thing->kind = kind;
+    thing->key = key;
+    thing->key_len = len;
+}
+
+void vapi_once_owned(const vapi_once_t *once, const char *caller, apr_array_header_t *owned)
+{
+    static const struct {
+        vapi_kind kind;
+        const char *what;
+    } kept[] = { { VAPI_KIND_CLAIM, "gate" }, { VAPI_KIND_COUNTER, "attempts" }, { VAPI_KIND_COUNTER, "transfers" } };
+    vapi_hold_t hold;
+    apr_size_t i;
+
+    for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        call_key(once, kept[i].what, &hold);
+        push_owned(owned, kept[i].kind, hold.key, hold.key_len);
+    }
+    hold.key = make_key(once, "caller", caller, "", &hold.key_len);
+    push_owned(owned, VAPI_KIND_COUNTER, hold.key, hold.key_len);
+}
+
+const char *vapi_once_owner(const char *host, const char *caller, apr_pool_t *p)
+{
+    return apr_pstrcat(p, host, "\n", caller, NULL);
+}
+
 /* ---- counters ---- */
 
 /* Adds to a counter of this call that ends `keep` after its latest change. */

@@ -35,24 +35,23 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_form form, vapi
 
 /* What was decided, as a reply; NULL when an action that is required failed, and the routes behind are to be asked. *given is set when a
  * destination is in it. */
-static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *decision, vapi_form form, vapi_question_t *q,
+static const char *take_route(const vapi_delivery_t *d, vapi_decision_t *decision, vapi_form form, vapi_question_t *q,
                               vapi_record_t *record, int *given)
 {
     apr_interval_time_t left;
     vapi_ending_t ending;
+    vapi_leg_t leg;
 
     if (decision->route->is_none) {
         if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, q)) {
             return NULL;
         }
         vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, q);
-        record->route = decision->route->label;
-        record->destination = NULL;
+        vapi_delivery_record_route(record, decision);
         vapi_ending_decided(decision, form, q, &ending);
         return end_as(record, q, &ending);
     }
-    record->route = decision->route->label;
-    record->destination = vapi_destination_name(decision->destination);
+    vapi_delivery_record_route(record, decision);
     if (vapi_gate_is_shut(&d->once, &left)) {
         return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
     }
@@ -60,6 +59,11 @@ static const char *take_route(const vapi_delivery_t *d, const vapi_decision_t *d
         return NULL;
     }
     vapi_delivery_tell(d, VAPI_EVENT_BEFORE_TRANSFER, q);
+    if (!vapi_delivery_depart(d, decision, &leg)) {
+        q->reason = "busy";
+        return NULL;
+    }
+    vapi_delivery_arrive(d, decision);
     *given = 1;
     record->dialled = decision->dialled.dialled;
     vapi_delivery_warn_of_target(d, decision);
@@ -83,6 +87,7 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
             return end_as(record, q, &ending);
         }
         reply = take_route(d, &decision, form, q, record, given);
+        vapi_delivery_put_back(d, &decision);
         from = decision.index + 1;
     }
     return reply;
@@ -152,6 +157,7 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     vapi_delivery_identify(d, d->message->type_name, id);
     verdict = vapi_once_claim(&d->once, d->message->type_name, id, call ? call->fingerprint : 0, &hold, &reply, &changed);
     if (verdict == VAPI_ONCE_MINE) {
+        vapi_delivery_owns(d, VAPI_KIND_CLAIM, hold.key, hold.key_len);
         reply = work_on(d, form, &q, &record);
         vapi_once_settle(&d->once, &hold, reply);
     }
@@ -166,6 +172,6 @@ const char *vapi_destination_request_answer(vapi_delivery_t *d, vapi_form form)
     else {
         reply = end_with(&record, &q, verdict == VAPI_ONCE_ERROR ? "failed" : "duplicate", "busy", VAPI_SAY_NONE);
     }
-    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &record);
+    vapi_delivery_log(d, &record);
     return reply;
 }

@@ -6,6 +6,8 @@
 #include "vapi_map.h"
 #include "vapi_route.h"
 
+#define LEAVE_MAX 100000
+
 #define SAY_UNREACHABLE "A system that is needed to decide about this transfer cannot be reached right now."
 
 static const vapi_key_rule_t rules[] = {
@@ -36,23 +38,49 @@ static const char *read_map(vapi_route_t *route, vapi_place_t place, apr_pool_t 
     return NULL;
 }
 
+/* skills= and leave=, of a pool; a map may lead to one. */
+static const char *read_demands(vapi_route_t *route, const vapi_words_t *words, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
+{
+    const char *leave = vapi_words_get(words, "leave"), *error, *literal;
+    apr_int64_t n = 0;
+
+    if (!route->pool && !route->map && (leave || vapi_words_get(words, "skills"))) {
+        return "skills= and leave= go with a pool:NAME or map:NAME target";
+    }
+    if ((error = vapi_text_read(&route->skills, words, "skills", place, p, ptemp)) != NULL) {
+        return error;
+    }
+    if (route->skills && vapi_text_is_literal(route->skills, &literal)
+        && (error = vapi_skills_parse(&route->fixed_skills, literal, p)) != NULL) {
+        return apr_psprintf(p, "skills=%s: %s", literal, error);
+    }
+    if (leave && (error = vapi_word_number(&n, leave, 0, LEAVE_MAX, p)) != NULL) {
+        return apr_psprintf(p, "leave=%s: must be %s", leave, error);
+    }
+    route->leave = (int)n;
+    return NULL;
+}
+
 static const char *read_target(vapi_route_t *route, const vapi_words_t *words, vapi_place_t place, apr_pool_t *p, apr_pool_t *ptemp)
 {
     const char *error;
 
     if (strncmp(route->target, "pool:", 5) == 0) {
-        return apr_psprintf(p, "'%s': this version has no pools; name a VapiDestination, a map:NAME or none", route->target);
+        route->pool = route->target + 5;
+        if (!vapi_word_is_name(route->pool)) {
+            return apr_psprintf(p, "'%s' is no TARGET: pool:NAME, with the NAME of a VapiPool", route->target);
+        }
     }
-    if (strncmp(route->target, "map:", 4) == 0) {
+    else if (strncmp(route->target, "map:", 4) == 0) {
         if ((error = read_map(route, place, p, ptemp)) != NULL) {
             return error;
         }
     }
     else if (!vapi_word_is_name(route->target)) {
-        return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, map:NAME, or none", route->target);
+        return apr_psprintf(p, "'%s' is no TARGET: the NAME of a VapiDestination, pool:NAME, map:NAME, or none", route->target);
     }
-    if (vapi_words_get(words, "skills") || vapi_words_get(words, "leave")) {
-        return "skills= and leave= go with a pool:NAME target";
+    if ((error = read_demands(route, words, place, p, ptemp)) != NULL) {
+        return error;
     }
     if (route->is_none && (route->plan || route->say)) {
         return "plan= and say= do not go with none: nobody is transferred (result= is what the model gets)";
@@ -68,7 +96,7 @@ const char *vapi_route_make(vapi_route_t **out, const vapi_words_t *words, vapi_
     route->place = place;
     route->target = vapi_words_at(words, 0);
     if (!route->target) {
-        return "a TARGET is missing: the NAME of a VapiDestination, map:NAME, or none";
+        return "a TARGET is missing: the NAME of a VapiDestination, pool:NAME, map:NAME, or none";
     }
     route->is_none = strcmp(route->target, "none") == 0;
     route->plan = vapi_words_get(words, "plan");
@@ -155,21 +183,84 @@ static const char *mapped(const vapi_route_t *route, const vapi_names_t *names, 
     return map && key ? vapi_map_find(map, key, q->pool) : NULL;
 }
 
-/* Finds the destination and its plan, and makes what would be sent. NULL, or the word why that cannot be. */
+/* Finds the plan, and makes what would be sent to out->destination. NULL, or the word why that cannot be. */
 static const char *dial(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
                         vapi_decision_t *out)
 {
-    vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say };
-    const char *plan;
+    vapi_dial_rules_t dial_rules = { form, names->allow, NULL, route->say ? route->say : out->taken.say };
+    const char *plan = route->plan;
 
-    out->destination = apr_hash_get(names->destinations, q->destination, APR_HASH_KEY_STRING);
-    plan = out->destination ? (route->plan ? route->plan : vapi_destination_plan(out->destination)) : NULL;
+    if (!plan) {
+        plan = out->taken.pool ? out->taken.plan : out->destination ? vapi_destination_plan(out->destination) : NULL;
+    }
     dial_rules.plan = plan ? apr_hash_get(names->plans, plan, APR_HASH_KEY_STRING) : NULL;
     if (!out->destination || (plan && !dial_rules.plan)) {
         return "no-match";    /* refused at start-up wherever the start can see it */
     }
     out->plan = dial_rules.plan;
     return vapi_destination_dial(out->destination, &dial_rules, q, &out->dialled);
+}
+
+/* Nobody of a pool is held any more: the route is not taken after all. */
+static void give_back(vapi_question_t *q, vapi_decision_t *out)
+{
+    if (out->taken.pool && q->desk) {
+        vapi_pool_give_back(q->desk, &out->taken);
+    }
+    memset(&out->taken, 0, sizeof(out->taken));
+    q->member = NULL;
+}
+
+/* What this route asks of a member. 0: its text asks for what is no skill, so that nobody has it. */
+static int find_skills(const vapi_route_t *route, vapi_question_t *q, vapi_skills_t **out)
+{
+    const char *why, *text = NULL;
+
+    *out = route->fixed_skills;
+    if (route->skills && !*out) {
+        text = vapi_text_expand(route->skills, q, VAPI_TEXT_DIAL, &why);
+        return text && (!*text || vapi_skills_parse(out, text, q->pool) == NULL);
+    }
+    return 1;
+}
+
+/* Takes a member whose target can be dialled for this call. NULL, or the word why there is none. */
+static const char *dial_member(const vapi_route_t *route, const char *name, const vapi_names_t *names, vapi_form form,
+                               vapi_question_t *q, vapi_decision_t *out)
+{
+    const vapi_pool_t *pool = apr_hash_get(names->pools, name, APR_HASH_KEY_STRING);
+    apr_array_header_t *barred = apr_array_make(q->pool, 2, sizeof(const vapi_member_t *));
+    const char *why = "no-match", *dialled = NULL;
+    vapi_skills_t *skills;
+
+    if (!pool || !find_skills(route, q, &skills)) {
+        return why;
+    }
+    while ((why = vapi_pool_take(pool, skills, route->leave, form, barred, q, &out->taken)) == NULL) {
+        out->destination = out->taken.member->destination;
+        q->destination = out->taken.member->name;
+        q->member = out->taken.label;
+        if ((dialled = dial(route, names, form, q, out)) == NULL) {
+            return NULL;
+        }
+        APR_ARRAY_PUSH(barred, const vapi_member_t *) = out->taken.member;
+        give_back(q, out);
+    }
+    return dialled && strcmp(why, "no-match") == 0 ? dialled : why;
+}
+
+/* Makes what would be sent to what the route, or its map, names. */
+static const char *dial_target(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
+                               vapi_decision_t *out)
+{
+    const char *target = q->destination;
+
+    memset(&out->taken, 0, sizeof(out->taken));
+    if (strncmp(target, "pool:", 5) == 0) {
+        return dial_member(route, target + 5, names, form, q, out);
+    }
+    out->destination = apr_hash_get(names->destinations, target, APR_HASH_KEY_STRING);
+    return dial(route, names, form, q, out);
 }
 
 /* Is the route to be taken? NULL: yes, and `out` says with what; else what its trace says, with *why. */
@@ -191,13 +282,15 @@ static const char *try_route(const vapi_route_t *route, const vapi_names_t *name
     }
     q->route = route->label;
     q->target = route->target;
+    q->member = NULL;
     q->destination = route->is_none ? "" : route->map ? mapped(route, names, q) : route->target;
     if (!q->destination) {
         *why = met(q, NULL);
         return q->barred != VAPI_ON_ERROR_CONTINUE ? "unavailable" : "false";
     }
-    *why = route->is_none ? NULL : dial(route, names, form, q, out);
+    *why = route->is_none ? NULL : dial_target(route, names, form, q, out);
     if (*why || q->barred != VAPI_ON_ERROR_CONTINUE) {
+        give_back(q, out);
         *why = met(q, *why);
         return "unavailable";
     }
@@ -243,7 +336,7 @@ void vapi_route_decide(const apr_array_header_t *table, int from, const vapi_nam
             break;
         }
     }
-    q->route = q->target = q->destination = NULL;
+    q->route = q->target = q->destination = q->member = NULL;
     out->destination = NULL;
     out->plan = NULL;
     if (!out->reason || !*out->reason) {

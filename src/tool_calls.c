@@ -3,8 +3,9 @@
  * tool-calls (and the legacy function-call): each tool call is claimed, decided, transferred, settled and answered by
  * itself; one of them at most moves the call.
  *
- * The order is the promise: claim (nobody else works on it) - decide - gate (the call is not moving) - required actions - commit (from here
- * on a death counts as "perhaps done") - POST - spool the other actions - settle (duplicates get this answer).
+ * The order is the promise: claim (nobody else works on it) - decide (a member of a pool is leased for as long as this request can last) -
+ * gate (the call is not moving) - required actions - commit (from here on a death counts as "perhaps done") - depart (the trail
+ * knows, the member's lease is kept) - POST - spool the other actions - settle (duplicates get this answer).
  */
 #include <apr_strings.h>
 
@@ -13,12 +14,14 @@
 
 #include "vapi_clock.h"
 #include "vapi_delivery.h"
+#include "vapi_metrics.h"
 #include "vapi_reply.h"
 #include "vapi_shared.h"
 
 APLOG_USE_MODULE(vapi_transfer);
 
 #define SAY_FAILURE  "I'm sorry, I can't transfer the call right now."
+#define SAY_LATE     "The transfer took too long to prepare. Ask again."
 #define SAY_UNKNOWN  "The transfer may be under way."
 
 /** One tool call on its way. */
@@ -35,6 +38,7 @@ typedef struct work_t {
     int gated, committed;              /* what must be given back or closed in the end */
     int ready;                         /* gate, place and control URL are had */
     int place;                         /* among the outbound requests, -1: none taken */
+    vapi_leg_t leg;                  /* its place in the call's trail */
     vapi_move_t move;                  /* how the control API is reached, once its URL is known */
     vapi_record_t record;
     const char *answer;                /* {"result":...} or {"error":...} */
@@ -187,7 +191,7 @@ static int commit(work_t *w)
                        && vapi_gate_commit(&d->once, &w->gate, vapi_endpoint_settle(d->endpoint), d->transfers);
     }
     if (!w->committed) {
-        end_with(w, "failed", "timeout", 1, "The transfer took too long to prepare. Ask again.");
+        end_with(w, "failed", "timeout", 1, SAY_LATE);
     }
     return w->committed;
 }
@@ -201,10 +205,15 @@ static int send_transfer(work_t *w)
     vapi_ending_t ending;
     vapi_moved_t moved;
 
+    if (!vapi_delivery_depart(d, &w->decision, &w->leg)) {
+        end_with(w, "failed", "timeout", 1, SAY_LATE);
+        return 1;
+    }
     vapi_delivery_warn_of_target(d, &w->decision);
     w->move.body = vapi_reply_json(w->decision.dialled.body, d->pool);
     w->move.body_len = strlen(w->move.body);
     vapi_transfer_move(vapi_child_http(d->global->child), &w->move, &moved, d->pool);
+    vapi_metrics_control(d->global->metrics, moved.took, moved.new_connections);
     w->record.control_status = moved.status;
     w->record.control_time = (w->record.control_time < 0 ? 0 : w->record.control_time) + moved.took;
     w->record.dialled = w->decision.dialled.dialled;
@@ -215,17 +224,21 @@ static int send_transfer(work_t *w)
         vapi_ending_decided(&w->decision, VAPI_FORM_CONTROL, &w->q, &ending);
         end_as(w, &ending);
         w->record.reason = NULL;
+        vapi_delivery_arrive(d, &w->decision);
         return 1;
     case VAPI_MOVE_UNKNOWN:
         d->moved = 1;
+        w->decision.taken.pool = NULL;    /* the member may have the call: the lease runs on */
         end_with(w, "unknown", moved.reason, 1, SAY_UNKNOWN);
         return 1;
     case VAPI_MOVE_FAILED:
+        vapi_delivery_turn_back(d, &w->leg);
         end_with(w, "failed", moved.reason, 1,
                  strcmp(moved.reason, "call-gone") == 0 ? "The transfer failed: the call is not there any more."
                                                         : "The transfer failed. It is not possible right now.");
         return 1;
     case VAPI_MOVE_REFUSED:
+        vapi_delivery_turn_back(d, &w->leg);
         w->q.reason = moved.reason;
         end_with(w, "refused", moved.reason, 1, "The transfer was refused. It is not possible right now.");
         break;
@@ -248,22 +261,19 @@ static void answer_no_route(work_t *w)
 static int take_route(work_t *w)
 {
     const vapi_delivery_t *d = w->d;
-    const vapi_route_t *route = w->decision.route;
     vapi_ending_t ending;
 
-    if (route->is_none) {
+    if (w->decision.route->is_none) {
         if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_ANSWER, &w->q)) {
             return 0;
         }
         vapi_delivery_tell(d, VAPI_EVENT_BEFORE_ANSWER, &w->q);
-        w->record.route = route->label;
-        w->record.destination = NULL;
+        vapi_delivery_record_route(&w->record, &w->decision);
         vapi_ending_decided(&w->decision, VAPI_FORM_CONTROL, &w->q, &ending);
         end_as(w, &ending);
         return 1;
     }
-    w->record.route = route->label;
-    w->record.destination = vapi_destination_name(w->decision.destination);
+    vapi_delivery_record_route(&w->record, &w->decision);
     if (!may_send(w)) {
         return 1;
     }
@@ -280,7 +290,7 @@ static int take_route(work_t *w)
 /* Asks the table, does what it says, and asks the routes behind where that cannot be done. */
 static void route_and_send(work_t *w)
 {
-    int from = 0;
+    int from = 0, is_end;
 
     if (vapi_delivery_asks_outside(w->d) && !take_place(w)) {
         return;
@@ -291,7 +301,9 @@ static void route_and_send(work_t *w)
             answer_no_route(w);
             return;
         }
-        if (take_route(w)) {
+        is_end = take_route(w);
+        vapi_delivery_put_back(w->d, &w->decision);
+        if (is_end) {
             return;
         }
         from = w->decision.index + 1;
@@ -398,7 +410,7 @@ static const char *answer_unclaimed(work_t *w, vapi_once_verdict verdict, const 
                       "vapi: call=%s the state store has no room or cannot be reached: nothing was transferred",
                       vapi_log_id(d->message->call_id));
     }
-    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
+    vapi_delivery_log(d, &w->record);
     return w->answer;
 }
 
@@ -420,6 +432,7 @@ static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, 
     if (verdict != VAPI_ONCE_MINE) {
         return answer_unclaimed(w, verdict, reply, changed);
     }
+    vapi_delivery_owns(d, VAPI_KIND_CLAIM, w->hold.key, w->hold.key_len);
     w->record.attempt = w->q.attempt = vapi_once_begin_attempt(&d->once);
     vapi_delivery_identify(d, "tool-calls", id);
     w->undecided = is_answered_early(w);
@@ -428,7 +441,7 @@ static const char *answer_one(vapi_delivery_t *d, const vapi_tool_call_t *call, 
         vapi_delivery_after(d, &w->q, &w->record);
     }
     settle(w);
-    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &w->record);
+    vapi_delivery_log(d, &w->record);
     say_failure(w);
     return w->answer;
 }

@@ -12,6 +12,7 @@
 #include "vapi_hours.h"
 #include "vapi_lookup.h"
 #include "vapi_map.h"
+#include "vapi_pool.h"
 #include "vapi_set.h"
 #include "vapi_signal.h"
 #include "vapi_word.h"
@@ -260,6 +261,13 @@ static const char *word_signal(const term_t *term, vapi_question_t *q)
     return sum;
 }
 
+static const char *word_pool(const term_t *term, vapi_question_t *q)
+{
+    const vapi_pool_t *pool = q->names ? named(q->names->pools, term->name) : NULL;
+
+    return pool && term->rest ? vapi_pool_count(pool, term->rest, q) : "";
+}
+
 static const char *word_said(const term_t *term, vapi_question_t *q)
 {
     const char *said = vapi_question_answer(q, term->pattern);
@@ -291,6 +299,7 @@ static const function_t functions[] = {
     { "hours", word_hours, '@', VAPI_NAME_HOURS, 0 },
     { "map", word_map, ':', VAPI_NAME_MAP, 0 },
     { "signal", word_signal, 0, VAPI_NAME_SIGNAL, 0 },
+    { "pool", word_pool, '.', VAPI_NAME_POOL, 0 },
     { "said", word_said, 0, -1, VAPI_READS_WORDS },
 };
 #define FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
@@ -334,6 +343,15 @@ static void note_reference(const use_t *use, const vapi_place_t *place)
     reference->line = place->line;
 }
 
+/* Behind the dot of pool('NAME.WHAT'). */
+static const char *check_count(const char *what, apr_pool_t *p)
+{
+    static const char *const counts[] = { "free", "busy", "members", NULL };
+    const char *error = "the NAME of a VapiPool, then .free, .busy or .members";
+
+    return what && vapi_word_choice(what, counts, &error, p) >= 0 ? NULL : error;
+}
+
 /* Takes a fixed argument apart. @return NULL or what is wrong */
 static const char *read_fixed(use_t *use, const char *arg, const vapi_place_t *place, apr_pool_t *p)
 {
@@ -352,6 +370,9 @@ static const char *read_fixed(use_t *use, const char *arg, const vapi_place_t *p
     }
     else if (use->function->word == word_hours && use->term.rest) {
         error = vapi_zone_load(&use->term.zone, use->term.rest, p);
+    }
+    else if (use->function->word == word_pool) {
+        error = check_count(use->term.rest, p);
     }
     if (error) {
         return apr_psprintf(p, "%s('%s'): %s", name, arg, error);

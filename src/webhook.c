@@ -19,7 +19,9 @@
 #include "vapi_body.h"
 #include "vapi_clock.h"
 #include "vapi_delivery.h"
+#include "vapi_metrics.h"
 #include "vapi_reply.h"
+#include "vapi_report.h"
 #include "vapi_shared.h"
 #include "vapi_webhook.h"
 
@@ -41,6 +43,13 @@ static int reply(request_rec *r, int status, const char *json)
     return OK;
 }
 
+/* What never comes to a decision, noted and counted like one. */
+static void note_outcome(request_rec *r, const char *outcome)
+{
+    apr_table_setn(r->notes, "vapi-outcome", outcome);
+    vapi_metrics_outcome(vapi_global()->metrics, outcome);
+}
+
 /* A refusal before the body was read whole: the connection is not kept, so that the rest need not be read either. */
 static int refuse_unread(request_rec *r, int status, const char *json)
 {
@@ -52,6 +61,7 @@ static int refuse_unauthorized(request_rec *r, const char *reason, const char *c
 {
     apr_table_setn(r->err_headers_out, "WWW-Authenticate", "Vapi");
     vapi_log_unauthorized(r, reason, clocks);
+    vapi_metrics_outcome(vapi_global()->metrics, "unauthorized");
     return unread ? refuse_unread(r, HTTP_UNAUTHORIZED, "{\"error\":\"authentication failed\"}")
                   : reply(r, HTTP_UNAUTHORIZED, "{\"error\":\"authentication failed\"}");
 }
@@ -64,7 +74,7 @@ static int refuse_body(vapi_delivery_t *d, int status)
     if (status == AP_FILTER_ERROR || status == DONE) {
         return status;
     }
-    apr_table_setn(d->r->notes, "vapi-outcome", "malformed");
+    note_outcome(d->r, "malformed");
     if (status == HTTP_REQUEST_ENTITY_TOO_LARGE) {
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r,
                       "vapi: outcome=malformed a delivery is longer than VapiBodyLimit (%" APR_OFF_T_FMT
@@ -239,9 +249,51 @@ static const char *read_message(vapi_delivery_t *d)
 
 static int refuse_malformed(vapi_delivery_t *d, const char *error)
 {
-    apr_table_setn(d->r->notes, "vapi-outcome", "malformed");
+    note_outcome(d->r, "malformed");
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: outcome=malformed an authenticated delivery cannot be read: %s", error);
     return reply(d->r, HTTP_BAD_REQUEST, vapi_reply_error(error, d->pool));
+}
+
+/* ---- what became of the call ---- */
+
+/* The counters' number of the route that a leg was sent by: one of this host, or of a section that all hosts have. -1: it is configured no
+ * more. */
+static int route_number(const vapi_delivery_t *d, const vapi_leg_t *leg)
+{
+    const apr_array_header_t *sections = d->global->endpoints;
+    int i, j, number = -1;
+
+    for (i = 0; i < sections->nelts; i++) {
+        const vapi_endpoint_t *e = APR_ARRAY_IDX(sections, i, vapi_endpoint_t *);
+        int is_own = e->server == d->r->server;
+
+        for (j = 0; e->routes && (is_own || number < 0) && j < e->routes->nelts; j++) {
+            const vapi_route_t *route = APR_ARRAY_IDX(e->routes, j, vapi_route_t *);
+            if (strcmp(route->path, leg->path) == 0 && strcmp(route->label, leg->route) == 0) {
+                number = route->number;
+            }
+        }
+    }
+    return number;
+}
+
+static void count_end(void *baton, const vapi_leg_t *leg)
+{
+    const vapi_delivery_t *d = baton;
+
+    vapi_metrics_ended(d->global->metrics, route_number(d, leg), leg->status);
+}
+
+/* Any message may show what became of an earlier transfer: before anything is decided, so that whoever is free again can be chosen. */
+static void settle_reports(vapi_delivery_t *d)
+{
+    vapi_report_t report = { &d->once, &d->host->names, d->caller, d->message, count_end, d, 0, 0 };
+
+    vapi_report_settle(&report);
+    if (report.released || report.rested) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, d->r, "vapi: call=%s report released %d, rested %d", vapi_log_id(d->message->call_id),
+                      report.released, report.rested);
+    }
 }
 
 /* ---- 4 to 7, by the type of the message ---- */
@@ -275,7 +327,7 @@ static const char *note_report(vapi_delivery_t *d)
                                                ", which mod_vapi_transfer does not serve", NULL));
     }
     record.outcome = verdict == VAPI_ONCE_SEEN || verdict == VAPI_ONCE_STILL_WORKING ? "duplicate" : "ignored";
-    vapi_log_decision(d->r, vapi_endpoint_log_numbers(d->endpoint), &record);
+    vapi_delivery_log(d, &record);
     return "{}";
 }
 
@@ -339,7 +391,7 @@ int vapi_webhook(request_rec *r)
         return refuse_unauthorized(r, reason, got == VAPI_AUTH_TIMESTAMP_STALE ? both_clocks(d, &auth) : "", 1);
     }
     if (!vapi_body_is_readable(r)) {
-        apr_table_setn(r->notes, "vapi-outcome", "malformed");
+        note_outcome(r, "malformed");
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "vapi: outcome=malformed a delivery is not application/json in UTF-8, or is compressed and no mod_deflate "
                       "unpacks it");
@@ -354,6 +406,7 @@ int vapi_webhook(request_rec *r)
     if ((error = read_message(d)) != NULL) {                                         /* 3 */
         return refuse_malformed(d, error);
     }
+    settle_reports(d);
     said = answer(d);                                                                /* 4 to 7 */
     vapi_delivery_close(d);
     return reply(r, HTTP_OK, said);                                                  /* 8; then the errands, when r->pool is cleared */

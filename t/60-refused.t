@@ -37,6 +37,7 @@ my %files = (
     'front.map' => ["+1 front\n"],
     'offices.map' => ["+1 front\n\n+49 frnt\n"],
     'numbers.map' => ["+1 +14155550100\n"],
+    'teams.map' => ["+1 front\n+49 pool:sales\n+44 pool:support\n"],
     'good.key' => [$rsa, 0600],
     'group.key' => [$rsa, 0640],
     'others.key' => [$rsa, 0604],
@@ -113,7 +114,7 @@ sub check {
     push @wrong, 'a secret is shown' if $said =~ $never;
     for (@{ $case->{expect} }) {
         my ($kind, $pattern) = @$_;
-        push @wrong, $kind eq 'silent' ? complaints($said) : misses($said, $kind, $pattern);
+        push @wrong, $kind eq 'silent' ? complaints($said) : misses($said, $kind, $pattern, $before + !$case->{raw});
     }
     ok(!@wrong, $case->{name}) or diag(join("\n", @wrong, "it said:\n$said", $case->{conf}));
 }
@@ -123,8 +124,8 @@ sub complaints { my ($said) = @_; return map { "said without need: $_" } grep { 
 
 # A message of the kind, on a line that names its place; a syntax error has the place on the line before.
 sub misses {
-    my ($said, $kind, $pattern) = @_;
-    $pattern =~ s/FILE:(\d+)/'httpd\.conf:' . ($before + $1)/e;
+    my ($said, $kind, $pattern, $above) = @_;
+    $pattern =~ s/FILE:(\d+)/'httpd\.conf:' . ($above + $1)/e;
     my @lines = grep { ($kind eq 'warning') == /\[vapi_transfer:warn\]/ } split /\n/, $said =~ s/(Syntax error on line \d+ of \S+:)\n/$1 /gr;
     return grep({ /$pattern/ && /httpd\.conf:\d+: |^AH\d+: Syntax error on line \d+ of DIR\/httpd\.conf:/ } @lines) ? () : "no $kind: $pattern";
 }

@@ -29,11 +29,11 @@ my %options = (files => \%files, environment => { VAPI_OLD_SECRET => 'another' }
 for my $name (@directives) {
     my $text = $section{$name} // '';
     like($text, qr/\A\n\w.*\.\n/, "$name: what it is for, in a sentence");
-    like($text, qr/^- Syntax: `$name [^`]/m, "$name: its syntax");
+    like($text, qr/^- Syntax: `<?$name [^`]/m, "$name: its syntax");
     like($text, qr/^- Default: \S/m, "$name: its default");
     is(context($text), $context{$name}, "$name: where it may stand");
     my ($example) = $text =~ /^Example:\n\n((?: {4}.*\n)+)/m;
-    like($example // '', qr/^\s+$name /m, "$name: an example");
+    like($example // '', qr/^\s+<?$name /m, "$name: an example");
     passes("$name: its example", $example);
     my ($default) = $text =~ /^- Default: `($name [^`]+)`/m;
     passes("$name: its default", "$default\n") if $default;
@@ -43,13 +43,14 @@ passes("an example of expressions: $_", "    $_\n") for map { /^ {4}(Vapi\w+ .*)
 # The keys of each directive, where its reader lists them.
 my %keys_in = (
     VapiCredential => 'credential_make.c', VapiTransferPlan => 'plan.c', VapiDestination => 'destination.c', VapiRoute => 'route.c', VapiHours => 'hours.c',
-    VapiLookup => 'lookup.c', VapiAction => 'action.c',
+    VapiLookup => 'lookup.c', VapiAction => 'action.c', VapiPool => 'pool_make.c pool_rules', VapiMember => 'pool_make.c member_rules',
 );
 for my $name (sort keys %keys_in) {
-    my @keys = map { /\{ "([a-z-]+)", [01] \}/g } $source{ $keys_in{$name} } =~ /vapi_key_rule_t \w+\[\] = \{(.*?)\};/sg;
+    my ($file, $rules) = split / /, $keys_in{$name};
+    my @keys = map { /\{ "([a-z-]+)", [01] \}/g } $source{$file} =~ /vapi_key_rule_t @{[$rules \/\/ '\\w+']}\[\] = \{(.*?)\};/sg;
     my $text = $section{$name} =~ s/fallback-\*/fallback-message fallback-end-call/r;
     cmp_ok(scalar @keys, '>', 2, "$name: its keys are read");
-    is(join(' ', grep { $text !~ /(?<![\w-])\Q$_\E(?![\w-])/ && !/^(?:skills|leave)$/ } @keys), '', "$name: each of its keys");
+    is(join(' ', grep { $text !~ /(?<![\w-])\Q$_\E(?![\w-])/ } @keys), '', "$name: each of its keys");
 }
 
 # Each word of Apache's expression language that is ours is told of.
@@ -82,7 +83,7 @@ my ($met) = $source{'route.c'} =~ /^static const char \*met\(.*?\n\{\n(.*?)^\}/m
 my ($dial) = $source{'route.c'} =~ /^static const char \*dial\(.*?\n\{\n(.*?)^\}/ms;
 push @emitted, $source{'transfer.c'} =~ /ended\(\w+, "([a-z-]+)"/g, $source{'transfer.c'} =~ /timed_out \? "([a-z-]+)"/g, "$source{'destination.c'}$source{'dialling.c'}" =~ /return "([a-z]+-[a-z-]+)";/g,
     $source{'route.c'} =~ /(?:reason|why) = (?:\w+ \? \w+ : )?"([a-z-]+)"/g, "$met$dial" =~ /"([a-z-]+)"/g, $source{'errand.c'} =~ /reason = "([a-z-]+)"/g,
-    $source{'credential.c'} =~ /"((?:signature|timestamp|secret)-[a-z]+)"/g;
+    $source{'credential.c'} =~ /"((?:signature|timestamp|secret)-[a-z]+)"/g, $source{'pool_take.c'} =~ /(?:return|[?:]) "([a-z-]+)"(?=;| :)/g;
 %seen = ();
 @emitted = grep { defined && !$seen{$_}++ } @emitted;
 cmp_ok(scalar @emitted, '>=', 24, 'what the module says is read');
@@ -91,7 +92,7 @@ is(join(' ', grep { !$known{$_} } @emitted), '', 'it says no other word');
 # ---- conf/vapi-transfer.conf
 
 my $conf = slurp("$top/conf/vapi-transfer.conf");
-my %in_conf = map { ($_ => 1) } $conf =~ /^\s*#?\s*(Vapi\w+) /mg;
+my %in_conf = map { ($_ => 1) } $conf =~ /^\s*#?\s*<?(Vapi\w+) /mg;
 is(join(' ', grep { !$in_conf{$_} } @directives), '', 'conf/vapi-transfer.conf has every directive');
 (my $active = $conf) =~ s/^LoadModule.*\n//m;
 $active =~ s/^(\s*)#(Vapi|<)/$1$2/mg;
@@ -101,7 +102,7 @@ passes('all of conf/vapi-transfer.conf, with what is commented out', $active);
 
 my $console = slurp("$top/docs/console.md");
 my ($answer) = $source{'explain.c'} =~ /^static const char \*answer\(.*?\n\{\n(.*?)^\}/ms;
-my ($status) = $source{'console.c'} =~ /^static int show_status\(.*?\n\{\n(.*?)^\}/ms;
+my ($status) = $source{'status.c'} =~ /^int vapi_status\(.*?\n\{\n(.*?)^\}/ms;
 my ($verbs) = $source{'console.c'} =~ /verbs\[\] = \{(.*?)\};/s;
 my %of_console = (
     'verb' => [map { /"([a-z]+)", M_/g } $verbs], 'parameter' => [$source{'explain.c'} =~ /strcmp\(name, "(\w+)"\)/g],
@@ -144,11 +145,11 @@ sub leads_somewhere {
 sub read_table {
     my $all = join '', map { $source{$_} } grep { /^directives/ } sort keys %source;
     my %reader = $source{'directives.c'} =~ /^static const form_t (\w+) = \{ (\w+),/mg;
-    my @table = $source{'directives.c'} =~ /^\s+(HOST|ENDPOINT)\("(\w+)", (\w+)/mg;
+    my @table = $source{'directives.c'} =~ /^\s+(HOST|POOL|ENDPOINT)\("(\w+)", (\w+)/mg;
     my %found;
     while (my ($kind, $name, $form) = splice @table, 0, 3) {
         my ($body) = $all =~ /^const char \*$reader{$form}\(.*?\n\{\n(.*?)^\}/ms or die "$name: no reader";
-        $found{$name} = $kind eq 'HOST' ? ($body =~ /GLOBAL_ONLY/ ? 'server' : 'server, virtual host') : $body =~ /!cmd->path/ ? 'section' : 'server, virtual host, section';
+        $found{$name} = $kind ne 'ENDPOINT' ? ($body =~ /GLOBAL_ONLY/ ? 'server' : 'server, virtual host') : $body =~ /!cmd->path/ ? 'section' : 'server, virtual host, section';
     }
     return %found;
 }

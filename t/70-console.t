@@ -23,7 +23,7 @@ my %headers = ('cache-control' => 'no-store', 'content-type' => 'application/jso
 for my $console ('/console', '/slash', '/match/one', '/read', '/manage') {
     my $got = $s->get("$console/status");
     is($got->{status}, 200, "GET $console/status");
-    is_deeply([sort keys %{ $got->{json} }], [qw(spool stale state uptime version)], 'its members');
+    is_deeply([sort keys %{ $got->{json} }], [qw(control lookups outcomes pools routes spool stale state uptime version)], 'its members');
     my $explained = $s->post("$console/explain?location=/vapi/transfer", $payload);
     is("$explained->{status} $explained->{json}{outcome}", '200 transferred', "POST $console/explain");
     for my $reply ($got, $explained, $s->get("$console/"), $s->post("$console/explain", $payload)) {
@@ -36,6 +36,10 @@ like($status->{body}, qr/"uptime":\d{1,3}[,}]/, 'seconds since the start');
 is_deeply($status->{json}{state}, { provider => 'shm', ok => JSON::PP::true }, 'the store works');
 is_deeply($status->{json}{spool}, { waiting => 0, delivered => 0, set_aside => 0 }, 'no spool: nothing in it');
 is_deeply($status->{json}{stale}, [], 'nothing is stale');
+is_deeply($status->{json}{outcomes}, { map { ($_ => 0) } qw(transferred handed-off answered no-route refused failed unknown limited duplicate ignored unauthorized malformed) }, 'nothing was done yet');
+is_deeply($status->{json}{control}, { count => 0, p50_ms => 0, p90_ms => 0, p99_ms => 0, connections => 0 }, 'nor sent');
+is_deeply($status->{json}{pools}, {}, 'no pool');
+is_deeply($status->{json}{lookups}, { map { ($_ => { ok => 0, none => 0, error => 0, cached => 0 }) } qw(crm poster strict skip) }, 'each lookup');
 my $head = $s->request('HEAD', '/console/status');
 is($head->{status} . ($head->{body} // q{}), q{200}, q{HEAD});
 is($s->get('/console/%73tatus?x=y')->{status}, 200, 'a path that was percent-encoded');
@@ -43,7 +47,7 @@ is($s->get('/console/%73tatus?x=y')->{status}, 200, 'a path that was percent-enc
 for my $path ('/console', '/console/', '/console/nothing', '/console/status/', '/console/explain/', '/console/STATUS', '/manage/') {
     my $got = $s->get($path);
     is($got->{status}, 404, "nothing at $path");
-    like($got->{json}{error}, qr/GET .*status.*POST .*explain/, 'it names what there is');
+    like($got->{json}{error}, qr/GET .*status.*POST .*explain.*members\/POOL\/MEMBER.*release\/CALL.*forget/, 'it names what there is');
 }
 for (['POST', 'status', 'GET, HEAD'], ['PUT', 'status', 'GET, HEAD'], ['OPTIONS', 'status', 'GET, HEAD'], ['GET', 'explain', 'POST'], ['HEAD', 'explain', 'POST'], ['DELETE', 'explain', 'POST']) {
     my ($method, $verb, $allow) = @$_;

@@ -10,7 +10,7 @@ use JSON::PP ();
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Time::HiRes qw(time);
 
-our @EXPORT = qw(vapi_message vapi_tool_call vapi_signature vapi_uuid);
+our @EXPORT = qw(vapi_message vapi_tool_call vapi_status_update vapi_end_of_call_report vapi_transfer_update vapi_signature vapi_uuid);
 
 my $json = JSON::PP->new->canonical->utf8;
 
@@ -21,6 +21,7 @@ sub vapi_uuid { return sprintf '%08x-%04x-4%03x-9%03x-%06x%06x', map { int rand 
 #   caller    the far end's number; undef: unknown     called     own line
 #   call_type, provider, transport                     of the call
 #   said      [the caller's turns]                     pad        bytes of conversation to add, as after a long talk
+#   transfers [[number or SIP URI, status], ...]       what artifact.transfers shows; either may be undef
 #   artifact, call_fields, assistant, fields           hashes, laid over artifact, call, assistant and message
 sub vapi_message {
     my ($type, %o) = @_;
@@ -55,7 +56,11 @@ sub vapi_message {
         @customer,
         phoneNumber => { id => 'c3b5a1de-0d9a-4a27-8d2e-5a0f6c1f7b22', number => $called, provider => 'twilio', name => 'Main line' },
         assistant => $assistant,
-        artifact => { _conversation($assistant, $o{said}, $o{pad} || 0), %{ $o{artifact} || {} } },
+        artifact => {
+            _conversation($assistant, $o{said}, $o{pad} || 0),
+            $o{transfers} ? (transfers => [map { _transfer(@$_) } @{ $o{transfers} }]) : (),
+            %{ $o{artifact} || {} },
+        },
         %{ $o{fields} || {} },
     };
     return $json->encode({ message => $message });
@@ -84,6 +89,37 @@ sub vapi_tool_call {
         }
     } @calls;
     return vapi_message('tool-calls', %o, fields => { toolCallList => \@calls, toolWithToolCallList => \@with_tool, %{ $o{fields} || {} } });
+}
+
+# A status-update; `reason` is why the call ended.
+sub vapi_status_update {
+    my ($status, %o) = @_;
+    return vapi_message('status-update', %o, fields => { status => $status, _ended($o{reason}), %{ $o{fields} || {} } });
+}
+
+# An end-of-call-report, likewise.
+sub vapi_end_of_call_report {
+    my (%o) = @_;
+    my %report = (
+        startedAt => '2026-05-04T15:02:11.000Z', endedAt => '2026-05-04T15:05:42.000Z', cost => 0.1931,
+        analysis => { summary => 'The caller asked for billing.', successEvaluation => 'true' },
+    );
+    return vapi_message('end-of-call-report', %o, fields => { %report, _ended($o{reason}), %{ $o{fields} || {} } });
+}
+
+# A transfer-update; `to` is the number that the call goes to.
+sub vapi_transfer_update {
+    my (%o) = @_;
+    my %update = $o{to} ? (destination => { type => 'number', number => $o{to} }) : ();
+    return vapi_message('transfer-update', %o, fields => { %update, %{ $o{fields} || {} } });
+}
+
+sub _ended { my ($reason) = @_; return defined $reason ? (endedReason => $reason) : () }
+
+sub _transfer {
+    my ($to, $status) = @_;
+    my $destination = !defined $to ? {} : $to =~ /^sips?:/ ? { type => 'sip', sipUri => $to } : { type => 'number', number => $to };
+    return { destination => $destination, mode => 'blind-transfer', transcript => '', defined $status ? (status => $status) : () };
 }
 
 sub _tool_call {

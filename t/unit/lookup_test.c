@@ -663,7 +663,7 @@ static void what_cannot_be_given_is_refused(void **state)
         { "<script>.x=y", "must be LOOKUP.FIELD=VALUE" },
         { "var:=x", "must be LOOKUP.FIELD=VALUE" },
         { "var:a b=x", "must be LOOKUP.FIELD=VALUE" },
-        { "pool:support=busy", "there are no pools" },
+        { "pool:support=busy", "there is no VapiPool 'support'" },
         { "attempt=-1", "attempt must be a whole number from 0 to 1000" },
         { "attempt=1001", "attempt must be a whole number from 0 to 1000" },
         { "attempt=x", "attempt must be a whole number from 0 to 1000" },

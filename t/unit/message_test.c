@@ -500,6 +500,80 @@ static void knows_failed_transfers(void **state)
     }
 }
 
+static const char *reported(const char *transfers)
+{
+    const apr_array_header_t *all = vapi_message_reported(message("tool-calls", apr_pstrcat(pool, ",\"artifact\":{\"transfers\":", transfers, "}", NULL)));
+    const char *text = "";
+    int i;
+
+    for (i = 0; i < all->nelts; i++) {
+        const vapi_reported_t *one = &APR_ARRAY_IDX(all, i, vapi_reported_t);
+        text = apr_pstrcat(pool, text, one->dialled, "=", one->status, ";", NULL);
+    }
+    return text;
+}
+
+static void reads_reported_transfers(void **state)
+{
+    static const struct {
+        const char *transfers, *read;
+    } cases[] = {
+        { "[]", "" },
+        { "null", "" },
+        { "{\"destination\":{\"number\":\"+1\"},\"status\":\"busy\"}", "" },
+        { "[{\"destination\":{\"type\":\"number\",\"number\":\"+1\"},\"mode\":\"blind-transfer\",\"status\":\"busy\"}]", "+1=busy;" },
+        { "[{\"destination\":{\"type\":\"sip\",\"sipUri\":\"sip:a@b\"},\"status\":\"new\"},{\"destination\":{\"number\":\"+2\"}}]", "sip:a@b=new;+2=;" },
+        { "[{\"destination\":{\"number\":\"\",\"sipUri\":\"sip:a@b\"},\"status\":7}]", "sip:a@b=;" },
+        { "[{\"destination\":{\"number\":1},\"status\":[\"busy\"]},7,null,[],{},{\"destination\":\"+1\",\"status\":{\"x\":1}}]", "=;=;=;=;=;=;" },
+        { "[{\"destination\":{\"number\":\"\\ud83d\"},\"status\":\"\\ud83d\"}]", "=;" },
+    };
+    char *many = apr_pstrdup(pool, "[");
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        if (strcmp(reported(cases[i].transfers), cases[i].read) != 0) {
+            fail_msg("%s: %s", cases[i].transfers, reported(cases[i].transfers));
+        }
+    }
+    assert_int_equal(vapi_message_reported(message("tool-calls", ""))->nelts, 0);
+    for (i = 0; i < 100; i++) {
+        many = apr_pstrcat(pool, many, i ? "," : "", "{\"status\":\"busy\"}", NULL);
+    }
+    assert_int_equal(strlen(reported(apr_pstrcat(pool, many, "]", NULL))), 64 * strlen("=busy;"));
+}
+
+static void reads_how_a_call_ended(void **state)
+{
+    static const struct {
+        const char *type, *members, *ended;
+    } cases[] = {
+        { "end-of-call-report", ",\"endedReason\":\"customer-ended-call\"", "customer-ended-call" },
+        { "end-of-call-report", ",\"endedReason\":\"of next year\"", "of next year" },
+        { "end-of-call-report", "", "" },
+        { "end-of-call-report", ",\"endedReason\":null", "" },
+        { "end-of-call-report", ",\"endedReason\":[\"x\"]", "" },
+        { "status-update", ",\"status\":\"ended\",\"endedReason\":\"x\"", "x" },
+        { "status-update", ",\"status\":\"ended\"", "" },
+        { "status-update", ",\"status\":\"forwarding\",\"endedReason\":\"x\"", NULL },
+        { "status-update", ",\"status\":\"Ended\"", NULL },
+        { "status-update", ",\"endedReason\":\"x\"", NULL },
+        { "transfer-update", ",\"status\":\"ended\",\"endedReason\":\"x\"", NULL },
+        { "tool-calls", ",\"status\":\"ended\",\"endedReason\":\"x\"", NULL },
+        { "conversation-update", ",\"status\":\"ended\",\"endedReason\":\"x\"", NULL },
+    };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const char *ended = vapi_message_ended(message(cases[i].type, cases[i].members));
+
+        if (!ended != !cases[i].ended || (ended && strcmp(ended, cases[i].ended) != 0)) {
+            fail_msg("%s %s: %s", cases[i].type, cases[i].members, ended ? ended : "has not ended");
+        }
+    }
+}
+
 static void hears_the_caller(void **state)
 {
     vapi_message_t *m = message("tool-calls", ",\"artifact\":{\"messages\":[{\"role\":\"system\",\"message\":\"s\"},{\"role\":\"user\",\"message\":\"one\"},"
@@ -550,6 +624,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_callers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reads_control_urls, set_up, tear_down),
         cmocka_unit_test_setup_teardown(knows_failed_transfers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_reported_transfers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(reads_how_a_call_ended, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hears_the_caller, set_up, tear_down),
     };
 
