@@ -76,6 +76,9 @@ sub script {
     $self->_locked(sub { my ($queue) = @_; push @$queue, @answers; return });
 }
 
+# Takes back what of them was not asked for.
+sub unscript { my ($self) = @_; $self->_locked(sub { my ($queue) = @_; @$queue = (); return }); return }
+
 # All that was received, in order: { time, connection, method, path, call, headers, body, json }
 sub requests { my ($self) = @_; return grep { $_->{event} eq 'request' } $self->_events }
 
