@@ -356,6 +356,37 @@ static void test_kill(void **unused)
     close_checked(t);
 }
 
+/* Who comes after a dead one trusts nothing but seats and leases. */
+static void test_left_locked(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, MB);
+    team_t *a = team(t, VAPI_LEAST_BUSY, 2, 2);
+    int i, status;
+
+    (void)unused;
+    for (i = 0; i < 3; i++) {
+        ask(a);
+    }
+    if (fork() == 0) {
+        vapi_roster_t r;
+
+        vapi_roster_lock(t, &r);
+        for (i = 0; i < 4; i++) {
+            r.seats[i].active = 9;
+            r.seats[i].first = VAPI_STATE_NIL;
+        }
+        r.head->free_lease = r.head->free_seat = VAPI_STATE_NIL;
+        memset(r.buckets, 0xff, r.geometry->seat_buckets * sizeof *r.buckets);
+        _exit(0);
+    }
+    wait(&status);
+    assert_int_equal(view(a, 0).active, 2);
+    assert_int_equal(view(a, 1).active, 1);
+    get_one(a, 1);
+    assert_nobody(a, 0);
+    close_checked(t);
+}
+
 /* Threads share the seats of the configuration. */
 
 typedef struct shift_t {
@@ -511,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_smaller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_garbage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kill, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_left_locked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 #if defined(__linux__) && defined(__x86_64__)
         cmocka_unit_test_setup_teardown(test_every_step, set_up, tear_down),
