@@ -19,12 +19,15 @@ is_deeply([sort grep { /^Vapi/ } keys %section], \@directives, 'docs/directives.
 
 # What the examples refer to, beside the configuration.
 my %files = (
-    (map { ($_ => ["Some-secret-of-$_\n", 0600]) } qw(vapi.secret vapi-control.token vapi-api.key crm.token relay-ca.pem)),
+    (map { ($_ => ["Some-secret-of-$_\n", 0600]) } qw(vapi.secret redis.secret vapi-control.token vapi-api.key crm.token relay-ca.pem)),
     'vapi-secret' => ["#!/bin/sh\necho some-secret\n", 0700], 'vapi.key' => [scalar `openssl genrsa 2048 2>/dev/null`, 0600],
     'holidays.txt' => "12-26  the day after\n", 'region.map' => "+1 east\n+44 west\n", 'zones.map' => "+1 America/New_York\n", 'offices.map' => "+1 front\n+44 billing\n",
     'call-back.json' => '{"number":"%{VAPI_CALLER}"}', 'front.json' => '{"type":"number","number":"+14155550199"}',
 );
-my %options = (files => \%files, environment => { VAPI_OLD_SECRET => 'another' }, modules => [qw(authz_host dbd watchdog)]);
+# What other parts of a document have said before.
+my @usual = ((map { "VapiDestination $_ +14155550199" } qw(front billing oncall triage)), 'VapiCredential prod hmac secret=file:@DIR@/vapi.secret preset=body-only',
+    'VapiHours office UTC "Mon-Fri 09:00-17:00"', 'VapiLookup crm url=https://crm.example.com/%{VAPI_CALLER}');
+my %options = (files => \%files, environment => { VAPI_OLD_SECRET => 'another', CRM_TOKEN => 'a-token' }, modules => [qw(authz_host auth_basic authn_core authn_file authz_user dbd watchdog)]);
 
 for my $name (@directives) {
     my $text = $section{$name} // '';
@@ -115,12 +118,30 @@ for my $what (sort keys %of_console) {
 
 # ---- configurations in other documents
 
-for my $file (qw(README.md docs/console.md docs/lookups-and-actions.md)) {
+my ($complete) = $section{'A complete configuration'} =~ /^((?: {4}.*\n|\n(?= {4}))+)/m;
+(my $rest = $complete) =~ s/^ +LoadModule.*\n//m;
+my ($code, undef, $said) = configtest(undent($rest), %options);
+is("exit $code\n$said", "exit 0\nSyntax OK\n", 'docs/directives.md: the complete configuration is taken as it stands, without a warning');
+my %names = map { ($_ => 1) } $rest =~ /^\s*<?(Vapi\w+)/mg;
+is(join(' ', grep { !$names{$_} } qw(VapiCredential VapiTransferPlan VapiDestination VapiPool VapiMember VapiHours VapiLookup VapiRoute)), '', 'and has all of a routing table');
+
+for my $file (qw(README.md docs/console.md docs/lookups-and-actions.md docs/pools.md)) {
     my @blocks = grep { m{</Location>|^ {4}DBDriver }m } slurp("$top/$file") =~ /((?:^ {4}.*\n|^\n(?= {4}))+)/mg;
     cmp_ok(scalar @blocks, '>', 0, "$file: its configurations are read");
     for my $block (@blocks) {
         s/^ +LoadModule.*\n//mg, s/^ +\.\.\.$/SetHandler vapi-transfer\nVapiAuthenticate none/mg for $block;
         passes("$file: " . ($block =~ /(\S.*)/)[0], $block);
+    }
+}
+
+# Those with a Redis, where its module is built; as TLS it needs more of hiredis than is everywhere.
+my $redis = VapiHttpd::module_file() =~ s{transfer\.so\z}{state_redis.so}r;
+for my $file (-e $redis ? qw(README.md docs/redis.md conf/vapi-transfer.conf) : ()) {
+    my @lines = map { s/rediss:/redis:/r } slurp("$top/$file") =~ /^(?: {4}|#   )(VapiState +redis.*\n)/mg;
+    cmp_ok(scalar @lines, '>', 0, "$file: its Redis is read");
+    for my $line (@lines) {
+        my ($status, undef, $says) = configtest("LoadModule vapi_state_redis_module $redis\n" . undent($line), %options);
+        is("exit $status\n$says", "exit 0\nSyntax OK\n", "$file: " . $line =~ s/\n//r);
     }
 }
 
@@ -163,14 +184,15 @@ sub read_sections {
 
 sub context { my ($text) = @_; return $text =~ /^- Context: (.*)$/m ? $1 : '' }
 
+# Lines of a document as those of a configuration, its files being in the test's directory.
+sub undent { my ($lines) = @_; return $lines =~ s{/(?:etc|var|usr/local/bin)/(?:[\w.-]+/)*([\w.-]+)}{\@DIR\@/$1}gr =~ s/^ {4}//mgr }
+
 # A test: `httpd -t` takes these lines, with what they refer to beside them.
 sub passes {
     my ($name, $lines) = @_;
-    my $conf = $lines // '';
-    $conf =~ s{/(?:etc|var|usr/local/bin)/(?:[\w.-]+/)*([\w.-]+)}{\@DIR\@/$1}g;
-    my @lines = split /^/m, $conf =~ s/^ {4}//mgr;
+    my @lines = split /^/m, undent($lines // '');
     my $has_section = grep { /^\s*</ } @lines;
-    unshift @lines, map { my $d = $_; (grep { /^\s*VapiDestination\s+$d / } @lines) ? () : "VapiDestination $d +14155550199\n" } qw(front billing oncall triage);
+    unshift @lines, map { my ($object) = /^(\w+ \w+)/; (grep { /^\s*@{[ $object =~ s{ }{\\s+}r ]} / } @lines) ? () : "$_\n" } @usual;
     my @inside = $has_section ? () : grep { /^\s*Vapi(?:Set|Action) / } @lines;
     @lines = grep { my $line = $_; !grep { $_ eq $line } @inside } @lines;
     my $whole = $has_section ? join('', @lines) : endpoint_conf(undef, @lines) =~ s{(?=</Location>)}{join '', @inside}er;

@@ -113,7 +113,7 @@ my @levels = (
 );
 for my $row (@levels) {
     my ($level, $reason, $context, $field) = @$row;
-    my @with = ('desk.agents.0.phone=+12025550121', $field ? "salesforce.searchRecords.0.$field" : 'salesforce=error');
+    my @with = ('pool:specialists=free', $field ? "salesforce.searchRecords.0.$field" : 'salesforce=error');
     my $got = desk({ issue_category => 'technical', escalation_reason => $reason, customer_context => $context // '' }, @with);
     like(summary($got), qr/Level: $level\./, "'$reason' " . ($field // '') . " is $level");
 }
@@ -122,36 +122,91 @@ like(desk({ escalation_reason => 'It is down' })->{reply}{error}, qr/issue_categ
 
 # ---- who takes it (S80 to S83)
 
-my @ann = ('desk.agents.0.phone=+12025550121', 'desk.agents.0.name=Ann', 'desk.agents.1.phone=+12025550122', 'desk.agents.1.name=Bob');
-my $ann = desk({ issue_category => 'billing' }, @ann);
-is("$ann->{route} $ann->{control}{destination}{number}", 'specialist +12025550121', 'the first whom the desk names');
-is($ann->{control}{content}, "I'm connecting you to Ann, our billing specialist.", 'by name');
-like(summary($ann), qr/For Ann\..*Category: billing\..*\{\{transcript\}\}/, 'who gets a summary');
+my %specialist = ('+12025550121' => 'Ann', '+12025550122' => 'Bob', '+12025550123' => 'Carla', '+12025550124' => 'Dan', '+12025550106' => 'the queue', '+12025550107' => 'general support');
+my $free = 'pool:specialists=free';
+my $ann = desk({ issue_category => 'technical' }, $free);
+is("$ann->{route} $ann->{control}{destination}{number}", 'pool:specialists +12025550121', 'a specialist who is free');
+is($ann->{control}{content}, "I'm connecting you to Ann, our technical specialist.", 'by name');
+like(summary($ann), qr/For Ann\..*Category: technical\..*\{\{transcript\}\}/, 'who gets a summary');
+is($ann->{control}{destination}{transferPlan}{mode}, 'warm-transfer-say-summary', 'before he has the caller');
 my %wait = (5 => '', '' => '', 6 => ' Current wait time is approximately 6 minutes.', 40 => ' Current wait time is approximately 40 minutes.');
 for my $minutes (sort keys %wait) {
-    is(desk({ issue_category => 'billing' }, @ann, "desk.estimatedWaitTime=$minutes")->{control}{content}, "I'm connecting you to Ann, our billing specialist.$wait{$minutes}", "a wait of '$minutes' minutes");
-    my $queued = desk({ issue_category => 'billing' }, "desk.estimatedWaitTime=$minutes");
-    is("$queued->{route} $queued->{control}{content}", "callback-queue All specialists are busy. You'll be added to our priority queue.$wait{$minutes}", 'nobody is free');
+    my $queued = desk({ issue_category => 'billing' }, 'pool:specialists=busy', "desk.estimatedWaitTime=$minutes");
+    is("$queued->{route} $queued->{control}{content}", "callback-queue All specialists are busy. You'll be added to our priority queue.$wait{$minutes}", "nobody is free, a wait of '$minutes' minutes");
     like($queued->{control}{destination}{transferPlan}{message}, qr/billing issue, basic: the customer needs a call back/, 'who calls back is told');
 }
-is(desk({ issue_category => 'billing' }, $_)->{route}, 'fallback', "$_: general support") for 'desk=error', 'desk=none';
-my $foreign = desk({ issue_category => 'billing' }, 'desk.agents.0.phone=+19005550199');
-is_deeply([map { "$_->{route} $_->{result} " . ($_->{why} // '-') } @{ $foreign->{trace} }], ['specialist unavailable not-allowed', 'callback-queue false -', 'fallback matched -'], 'a number that is none of ours is not dialled');
+is(desk({ issue_category => 'billing' }, 'pool:specialists=busy', $_)->{route}, 'fallback', "$_: general support") for 'desk=error', 'desk=none';
+is(desk({ issue_category => 'billing' }, $free, 'desk=error')->{control}{content}, "I'm connecting you to Carla, our billing specialist.", 'who is free needs no queue');
 
-# Live: what the desk and Salesforce are asked, by the form that escalateToSupport has as a transferCall tool.
-for my $row (['+12025550160', 'technical', 'The migration', 'advanced', '+12025550121', "I'm connecting you to Ann, our technical specialist. Current wait time is approximately 7 minutes."],
-    ['+12025550160', 'account', 'It is urgent', 'critical', '+12025550106', "All specialists are busy. You'll be added to our priority queue."], ['+12025550161', 'product', 'a question', 'critical', '+12025550107', undef]) {
-    my ($caller, $category, $reason, $level, $number, $message) = @$row;
+# Live: who can do what, each as often as he has room, and then the queue.
+my %able = (
+    technical => { basic => 'Ann Bob', advanced => 'Ann Bob', critical => 'Ann' }, product => { basic => 'Ann Bob', advanced => 'Bob', critical => 'Bob' },
+    billing => { basic => 'Carla Dan Dan', advanced => 'Carla', critical => 'Carla' }, account => { basic => 'Carla Dan Dan', advanced => 'Carla', critical => 'Carla' },
+);
+my %words = (basic => 'a question', advanced => 'the API', critical => 'all is down');
+for my $category (sort keys %able) {
+    for my $level (sort keys %words) {
+        my (@calls, @took);
+        while (@took < 6 && ($took[-1] // '') !~ /queue|general/) {
+            push @calls, vapi_uuid();
+            push @took, ask($calls[-1], $category, $words{$level});
+        }
+        my $last = pop @took;
+        is(join(' ', sort(@took), '-', $last), "$able{$category}{$level} - the queue", "$category, $level");
+        release(@calls[0 .. $#calls - 1]);
+    }
+}
+
+# The fewest calls first: half of Dan is less than all of Carla, and more than nothing.
+state(carla => 'paused');
+is(ask('fewest-1', 'billing'), 'Dan', 'Carla has a break');
+state(carla => 'available');
+is(ask('fewest-2', 'billing'), 'Carla', 'she is back, and has fewer calls than Dan');
+is(ask('fewest-3', 'billing'), 'Dan', 'who has room for another');
+is(ask('fewest-4', 'billing'), 'the queue', 'and now nobody has');
+release(map { "fewest-$_" } 1 .. 3);
+state($_ => 'paused') for qw(ann bob);
+is(ask('paused-1', 'technical'), 'the queue', 'all who could are away');
+state($_ => 'available') for qw(ann bob);
+
+# Who does not answer: the call comes back, and goes to another; he is left in peace.
+my $first = ask('back', 'technical');
+my ($second) = grep { $_ ne $first } qw(Ann Bob);
+my %number_of = reverse %specialist;
+is(ask('back', 'technical', 'a question', transfers => [[$number_of{$first}, 'no-answer']]), $second, "$first did not answer: $second");
+is(member(lc $first), 'paused 0', "$first rests, and has no call");
+like($s->log, qr/call=back report released 1, rested 1/, 'as the log says');
+is(member(lc $second), 'available 1', "$second has it");
+is(ask('back', 'technical', 'a question', transfers => [[$number_of{$first}, 'no-answer'], [$number_of{$second}, 'busy']]), 'the queue', 'nor could the other: the queue');
+state($_ => 'available') for qw(ann bob);
+is(member('ann') . ', ' . member('bob'), 'available 0, available 0', 'who says that he is there rests no more');
+# A caller who hangs up before he is through leaves nobody busy.
+my $gone = ask('gone', 'product', 'the API');
+is($s->signed_post('/vapi/support-desk', vapi_end_of_call_report(call => 'gone', reason => 'customer-ended-call-before-warm-transfer'))->{body}, '{}', 'the end is reported');
+is("$gone " . member('bob'), 'Bob available 0', 'and Bob is free');
+my $got_through = ask('through', 'product', 'the API');
+$s->signed_post('/vapi/support-desk', vapi_end_of_call_report(call => 'through', reason => 'assistant-forwarded-call', transfers => [['+12025550122', 'connected']]));
+is("$got_through " . member('bob'), 'Bob available 1', 'who has the caller has him on');
+release('through');
+
+# Live: what the caller hears, the queue and Salesforce are asked, by the form that escalateToSupport has as a transferCall tool.
+state(carla => 'busy');
+state(bob => 'busy');
+for my $row (['+12025550160', 'technical', 'The migration', 'Ann', "I'm connecting you to Ann, our technical specialist."],
+    ['+12025550160', 'account', 'It is urgent', 'the queue', "All specialists are busy. You'll be added to our priority queue. Current wait time is approximately 7 minutes."],
+    ['+12025550161', 'product', 'a question', 'general support', "I'm connecting you to our general support team, who can help you."]) {
+    my ($caller, $category, $reason, $who, $message) = @$row;
     $world->clear;
+    $world->script({ status => 200, body => '{"searchRecords":[{"Case_Count__c":3}]}' }, 'status=503') if $who eq 'general support';
     my $call = vapi_uuid();
     my $got = $s->signed_post('/vapi/support-desk', destination_request(name => 'escalateToSupport', call => $call, caller => $caller, args => { issue_category => $category, escalation_reason => $reason }));
-    is("$got->{status} $got->{json}{destination}{number}", "200 $number", "$category, '$reason': $number");
-    is($got->{json}{destination}{message}, $message, 'what the caller hears') if $message;
+    is("$got->{status} $specialist{ $got->{json}{destination}{number} }", "200 $who", "$category, '$reason': $who");
+    is($got->{json}{destination}{message}, $message, 'what the caller hears');
     my %asked = map { $_->{path} =~ m{\A/(\w+)/} ? ($1 => $_) : () } $world->requests;
-    is($asked{desk}{path}, "/desk/specialists?category=$category&level=$level&available=true&sort=activeCallCount", 'the desk is asked for who can do it');
-    is($asked{desk}{headers}{authorization}, 'Bearer secret-of-DESK_TOKEN', 'with its token');
+    is($asked{desk}{path} // 'nobody', $who eq 'Ann' ? 'nobody' : "/desk/queue?category=$category", 'the queue is asked for where nobody is free');
+    is($asked{desk}{headers}{authorization}, 'Bearer secret-of-DESK_TOKEN', 'with its token') if $who ne 'Ann';
     is($asked{salesforce}{path} // 'kept', $reason eq 'It is urgent' ? 'kept' : contact_path($caller), 'Salesforce, where the words do not tell');
-    next if $number ne '+12025550107';
+    next if $who ne 'general support';
     ok(wait_until(sub { slurp($log) =~ /\n/ }, 5), 'the failure is written down');
     my ($line, @more) = split /\n/, slurp($log);
     is(scalar @more, 0, 'as one line');
@@ -160,6 +215,7 @@ for my $row (['+12025550160', 'technical', 'The migration', 'advanced', '+120255
     is_deeply($trouble, { call => $call, category => 'product', complexity => 'critical', why => 'lookup-error' }, 'what');
     unlike($line, qr/2025550161/, 'and not who');
 }
+state($_ => 'available') for qw(carla bob);
 # S78: no caller says more to Salesforce than what he is looked up by.
 for my $caller (@hostile) {
     $world->clear;
@@ -192,6 +248,31 @@ sub expected {
     return $category eq 'product' ? 'product' : 'general';
 }
 
+# A live call at the desk: who got it. The caller is nobody whom Salesforce knows.
+sub ask {
+    my ($call, $category, $reason, %o) = @_;
+    my $before = () = $control->requests;
+    my %args = (issue_category => $category, escalation_reason => $reason // 'a question');
+    my $got = $s->signed_post('/vapi/support-desk', vapi_tool_call(name => 'escalateToSupport', call => $call, caller => '+12025550162', args => \%args, control => $control->url($call), %o));
+    my ($sent) = ($control->requests)[$before .. $before];
+    return $sent ? $specialist{ $sent->{json}{destination}{number} } : $got->{body};
+}
+
+sub release {
+    for my $call (@_) {
+        my $got = $s->post("/console/release/$call", '{}');
+        is("$got->{status} " . ($got->{json}{released} // '-'), '200 1', "$call has ended, says the telephone system");
+    }
+}
+
+sub state {
+    my ($who, $state) = @_;
+    my $got = $s->post("/console/members/specialists/$who", $json->encode({ state => $state }));
+    is("$got->{status} " . ($got->{json}{state} // $got->{body}), "200 $state", "$who is $state, says the desk");
+}
+
+sub member { my ($who) = @_; my $m = $s->get('/console/status')->{json}{pools}{specialists}{members}{$who}; return "$m->{state} $m->{active}" }
+
 sub desk { my ($args, @with) = @_; return $s->decided('/vapi/support-desk', vapi_tool_call(name => 'escalateToSupport', args => $args), with => \@with) }
 
 sub summary { my ($got) = @_; return $got->{control}{destination}{transferPlan}{summaryPlan}{messages}[1]{content} }
@@ -204,13 +285,12 @@ sub contact_path {
 sub world {
     my %crm = ('1234567890' => 'enterprise', '0987654321' => 'standard', '1111111111' => 'premium');
     my $contact = sub { my (%fields) = @_; return { status => 200, body => $json->encode({ searchRecords => [{ attributes => { type => 'Contact' }, %fields }] }) } };
-    my $desk = sub { my ($category, $level) = @_; return "/desk/specialists?category=$category&level=$level&available=true&sort=activeCallCount" };
     return {
         (map { ("/crm/customers/by-phone/%2B$_" => { status => 200, body => $json->encode({ tier => $crm{$_} }) }) } keys %crm),
         '/crm/customers/by-phone/%2B12025550155' => { status => 404, body => '{"error":"unknown"}' }, '/crm/customers/by-phone/%2B12025550156' => { status => 204, body => '' },
         '/crm/customers/by-phone/%2B12025550157' => { status => 500, body => 'oops' }, '/crm/customers/by-phone/%2B12025550158' => { delay => 4000 },
-        contact_path('+12025550160') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 1), contact_path('+12025550161') => $contact->(Case_Count__c => 3),
-        $desk->('technical', 'advanced') => { status => 200, body => '{"agents":[{"name":"Ann","phone":"+12025550121","activeCallCount":0}],"estimatedWaitTime":7}' },
-        $desk->('account', 'critical') => { status => 200, body => '{"agents":[],"estimatedWaitTime":0}' }, $desk->('product', 'critical') => { status => 503, body => '{}' },
+        contact_path('+12025550160') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 1),
+        contact_path('+12025550162') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 0),
+        (map { ("/desk/queue?category=$_" => { status => 200, body => '{"estimatedWaitTime":7}' }) } qw(technical billing account product)),
     };
 }
