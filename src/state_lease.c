@@ -224,17 +224,30 @@ apr_status_t vapi_state_table_lease(vapi_state_table_t *t, const vapi_wish_t *wi
 
 /* The life of a lease. */
 
-/* With *slot. NULL: it is over. */
-static vapi_lease_slot_t *find_lease(const vapi_roster_t *r, vapi_seat_t *seat, apr_uint64_t token, vapi_seat_slot_t **slot,
-                                     apr_uint32_t **link)
+/** A lease, the roster locked. */
+typedef struct held_t {
+    vapi_roster_t r;
+    vapi_seat_slot_t *slot;
+    apr_uint32_t *link;
+    vapi_lease_slot_t *lease;
+} held_t;
+
+/* @return APR_NOTFOUND: it is over. Then, as after any error, nothing is locked */
+static apr_status_t hold(const vapi_state_table_t *t, vapi_seat_t *seat, apr_uint64_t token, held_t *held)
 {
-    *slot = find(r, seat);
-    *link = *slot ? vapi_roster_find_lease(r, *slot, token) : NULL;
-    if (!*link) {
-        return NULL;
+    apr_status_t rv = vapi_roster_lock(t, &held->r);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
-    (*slot)->touched = r->now;
-    return &r->leases[**link];
+    held->slot = find(&held->r, seat);
+    held->link = held->slot ? vapi_roster_find_lease(&held->r, held->slot, token) : NULL;
+    if (!held->link) {
+        return vapi_roster_unlock(&held->r, APR_NOTFOUND);
+    }
+    held->slot->touched = held->r.now;
+    held->lease = &held->r.leases[*held->link];
+    return APR_SUCCESS;
 }
 
 static void set_end(vapi_seat_slot_t *slot, vapi_lease_slot_t *lease, apr_time_t ends)
@@ -245,25 +258,18 @@ static void set_end(vapi_seat_slot_t *slot, vapi_lease_slot_t *lease, apr_time_t
 
 apr_status_t vapi_state_table_occupy(vapi_state_table_t *t, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t span)
 {
-    vapi_lease_slot_t *lease;
-    vapi_seat_slot_t *slot;
-    apr_uint32_t *link;
-    vapi_roster_t r;
-    apr_status_t rv = vapi_roster_lock(t, &r);
+    held_t held;
+    apr_status_t rv = hold(t, seat, token, &held);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    lease = find_lease(&r, seat, token, &slot, &link);
-    if (!lease) {
-        return vapi_roster_unlock(&r, APR_NOTFOUND);
+    if (!(held.lease->flags & VAPI_LEASE_OCCUPIED)) {
+        held.lease->flags |= VAPI_LEASE_OCCUPIED;
+        held.slot->served++;
     }
-    if (!(lease->flags & VAPI_LEASE_OCCUPIED)) {
-        lease->flags |= VAPI_LEASE_OCCUPIED;
-        slot->served++;
-    }
-    set_end(slot, lease, vapi_state_after(r.now, span));
-    return vapi_roster_unlock(&r, APR_SUCCESS);
+    set_end(held.slot, held.lease, vapi_state_after(held.r.now, span));
+    return vapi_roster_unlock(&held.r, APR_SUCCESS);
 }
 
 /* Whoever stands behind it in time stands now where it stood. */
@@ -284,34 +290,27 @@ static void undo(const vapi_roster_t *r, vapi_seat_slot_t *slot, const vapi_leas
 
 apr_status_t vapi_state_table_release(vapi_state_table_t *t, vapi_seat_t *seat, apr_uint64_t token, apr_interval_time_t wrap_up)
 {
-    vapi_lease_slot_t *lease;
-    vapi_seat_slot_t *slot;
-    apr_uint32_t *link;
-    vapi_roster_t r;
-    apr_status_t rv = vapi_roster_lock(t, &r);
+    held_t held;
+    apr_status_t rv = hold(t, seat, token, &held);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    lease = find_lease(&r, seat, token, &slot, &link);
-    if (!lease) {
-        return vapi_roster_unlock(&r, APR_NOTFOUND);
-    }
     if (wrap_up > 0) {
-        apr_time_t ends = vapi_state_after(r.now, wrap_up);
+        apr_time_t ends = vapi_state_after(held.r.now, wrap_up);
 
-        lease->flags |= VAPI_LEASE_RETIRED;
-        set_end(slot, lease, ends < lease->ends ? ends : lease->ends);
-        return vapi_roster_unlock(&r, APR_SUCCESS);
+        held.lease->flags |= VAPI_LEASE_RETIRED;
+        set_end(held.slot, held.lease, ends < held.lease->ends ? ends : held.lease->ends);
+        return vapi_roster_unlock(&held.r, APR_SUCCESS);
     }
     if (wrap_up < 0) {
-        undo(&r, slot, lease);
+        undo(&held.r, held.slot, held.lease);
     }
     else {
-        slot->ended = r.now;
+        held.slot->ended = held.r.now;
     }
-    vapi_roster_end_lease(&r, slot, link);
-    return vapi_roster_unlock(&r, APR_SUCCESS);
+    vapi_roster_end_lease(&held.r, held.slot, held.link);
+    return vapi_roster_unlock(&held.r, APR_SUCCESS);
 }
 
 /* What is said of somebody. */
