@@ -68,21 +68,29 @@ static int is_callers(const vapi_version_t *entry, apr_uint64_t token)
     return entry && token && entry->token == token && entry->state != VAPI_ENTRY_SETTLED;
 }
 
+/* To a claim that is the caller's, with a reply that fits. Nothing is locked after an error. */
+static apr_status_t enter_as_owner(const vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
+                                   apr_size_t reply_len, vapi_state_place_t *place)
+{
+    apr_status_t rv = reply_len > VAPI_STATE_REPLY_MAX ? APR_EINVAL : vapi_state_enter(t, VAPI_KIND_CLAIM, key, key_len, place);
+
+    if (rv == APR_SUCCESS && !is_callers(vapi_state_entry(place), token)) {
+        return vapi_state_leave(place, APR_NOTFOUND);
+    }
+    return rv;
+}
+
 apr_status_t vapi_state_table_commit(vapi_state_table_t *t, const char *key, apr_size_t key_len, apr_uint64_t token,
                                      const char *reply, apr_size_t reply_len, apr_interval_time_t keep)
 {
     vapi_version_t next;
     vapi_state_place_t place;
-    apr_status_t rv;
+    apr_status_t rv = enter_as_owner(t, key, key_len, token, reply_len, &place);
 
-    if (reply_len > VAPI_STATE_REPLY_MAX) {
-        return APR_EINVAL;
-    }
-    rv = vapi_state_enter(t, VAPI_KIND_CLAIM, key, key_len, &place);
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    if (!is_callers(vapi_state_entry(&place), token) || vapi_state_is_owner_gone(vapi_state_entry(&place), place.now)) {
+    if (vapi_state_is_owner_gone(vapi_state_entry(&place), place.now)) {
         return vapi_state_leave(&place, APR_NOTFOUND);
     }
     next = *vapi_state_entry(&place);
@@ -102,17 +110,10 @@ apr_status_t vapi_state_table_settle(vapi_state_table_t *t, const char *key, apr
 {
     vapi_version_t next;
     vapi_state_place_t place;
-    apr_status_t rv;
+    apr_status_t rv = enter_as_owner(t, key, key_len, token, reply_len, &place);
 
-    if (reply_len > VAPI_STATE_REPLY_MAX) {
-        return APR_EINVAL;
-    }
-    rv = vapi_state_enter(t, VAPI_KIND_CLAIM, key, key_len, &place);
     if (rv != APR_SUCCESS) {
         return rv;
-    }
-    if (!is_callers(vapi_state_entry(&place), token)) {
-        return vapi_state_leave(&place, APR_NOTFOUND);
     }
     next = *vapi_state_entry(&place);
     next.state = VAPI_ENTRY_SETTLED;
