@@ -97,6 +97,12 @@ void vapi_delivery_question(const vapi_delivery_t *d, const vapi_tool_call_t *ca
 /** Asks the section's table from route `from` on; an expression that fails is warned about. */
 void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, vapi_question_t *q, vapi_decision_t *decision);
 
+/**
+ * Nobody of a pool could be had, so that the call would stay where it is, while an earlier request is just moving it: the member whom it was
+ * sent to is the one who cannot be had. Then "nobody is there" is not the truth. Not to be asked by whoever holds the gate.
+ */
+int vapi_delivery_is_moving(const vapi_delivery_t *d, const vapi_decision_t *decision, apr_interval_time_t *left);
+
 /** A record with what every line of this delivery has. */
 void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record);
 

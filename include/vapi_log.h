@@ -17,6 +17,7 @@ typedef struct vapi_record_t {
     const char *type;
     const char *tool;          /* as sent: shown only if it has the form of a tool's name */
     const char *route, *destination, *member;
+    const char *target, *label;     /* what the route names, and what is spoken for the member: for actions, not shown */
     int route_number;          /* for the counters; -1: none */
     const char *outcome, *reason;
     const char *caller, *dialled;   /* shown as VapiLogNumbers says */

@@ -52,6 +52,8 @@ void vapi_delivery_record_route(vapi_record_t *record, const vapi_decision_t *de
     record->route_number = route->number;
     record->destination = route->is_none ? NULL : member ? member->name : vapi_destination_name(decision->destination);
     record->member = member ? member->name : NULL;
+    record->target = route->target;
+    record->label = decision->taken.label;
 }
 
 /* Was the route that the record names the end of it? */
@@ -134,6 +136,29 @@ void vapi_delivery_decide(const vapi_delivery_t *d, int from, vapi_form form, va
         ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, d->r, "vapi: call=%s an expression of the table failed: %s",
                       vapi_log_id(d->message->call_id), decision->error);
     }
+}
+
+/* Was the call not sent to a pool since nobody there could be had for it? */
+static int has_passed_pool(const vapi_decision_t *decision)
+{
+    int i;
+
+    for (i = 0; i < decision->trace->nelts; i++) {
+        const char *why = APR_ARRAY_IDX(decision->trace, i, vapi_trace_t).why;
+        if (why && (strcmp(why, "busy") == 0 || strcmp(why, "paused") == 0)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int vapi_delivery_is_moving(const vapi_delivery_t *d, const vapi_decision_t *decision, apr_interval_time_t *left)
+{
+    *left = 0;
+    if ((decision->route && !decision->route->is_none) || !has_passed_pool(decision)) {
+        return 0;
+    }
+    return d->moved || vapi_gate_is_shut(&d->once, left);
 }
 
 /* ---- members ---- */
@@ -310,7 +335,9 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
     }
     if (!q->route) {    /* no further route was found behind the one that was refused */
         q->route = record->route;
-        q->destination = q->target = record->destination;
+        q->target = record->target;
+        q->destination = record->destination;
+        q->member = record->label;
     }
     q->outcome = record->outcome;
     q->reason = record->reason;

@@ -33,6 +33,11 @@ static const char *answer_limited(const vapi_delivery_t *d, vapi_form form, vapi
     return end_as(record, q, &ending);
 }
 
+static const char *answer_moving(vapi_question_t *q, vapi_record_t *record)
+{
+    return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
+}
+
 /* What was decided, as a reply; NULL when an action that is required failed, and the routes behind are to be asked. *given is set when a
  * destination is in it. */
 static const char *take_route(const vapi_delivery_t *d, vapi_decision_t *decision, vapi_form form, vapi_question_t *q,
@@ -53,7 +58,7 @@ static const char *take_route(const vapi_delivery_t *d, vapi_decision_t *decisio
     }
     vapi_delivery_record_route(record, decision);
     if (vapi_gate_is_shut(&d->once, &left)) {
-        return end_with(record, q, "limited", "busy", "A transfer of this call is under way.");
+        return answer_moving(q, record);
     }
     if (!vapi_delivery_gate(d, VAPI_EVENT_BEFORE_TRANSFER, q)) {
         return NULL;
@@ -75,6 +80,7 @@ static const char *take_route(const vapi_delivery_t *d, vapi_decision_t *decisio
 /* Asks the table until something can be replied. */
 static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_question_t *q, vapi_record_t *record, int *given)
 {
+    apr_interval_time_t left;
     vapi_decision_t decision;
     vapi_ending_t ending;
     const char *reply = NULL;
@@ -82,6 +88,9 @@ static const char *decide(const vapi_delivery_t *d, vapi_form form, vapi_questio
 
     while (!reply) {
         vapi_delivery_decide(d, from, form, q, &decision);
+        if (vapi_delivery_is_moving(d, &decision, &left)) {
+            return answer_moving(q, record);
+        }
         if (!decision.route) {
             vapi_ending_decided(&decision, form, q, &ending);
             return end_as(record, q, &ending);

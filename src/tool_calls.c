@@ -290,6 +290,7 @@ static int take_route(work_t *w)
 /* Asks the table, does what it says, and asks the routes behind where that cannot be done. */
 static void route_and_send(work_t *w)
 {
+    apr_interval_time_t left;
     int from = 0, is_end;
 
     if (vapi_delivery_asks_outside(w->d) && !take_place(w)) {
@@ -297,6 +298,10 @@ static void route_and_send(work_t *w)
     }
     for (;;) {
         vapi_delivery_decide(w->d, from, VAPI_FORM_CONTROL, &w->q, &w->decision);
+        if (!w->gated && vapi_delivery_is_moving(w->d, &w->decision, &left)) {
+            answer_moving(w, left);
+            return;
+        }
         if (!w->decision.route) {
             answer_no_route(w);
             return;

@@ -459,6 +459,79 @@ sub walk {
     $t->stop;
 }
 
+# ---- pools: who is asked for, by what, who is sent where, what is reported of it, and the console's verbs
+
+{
+    my %pooled = (
+        caller => '+49308877669933', caller_digits => '4930887766', called => '+49891122334466', called_digits => '8911223344', elsewhere => '+33612345670000', elsewhere_digits => '3361234567', runtime => '+49307766554411', runtime_digits => '4930776655',
+        skill => 'canary-of-skills', said => 'CanaryPooledTurn', argument => 'CanaryPooledArgument', control => 'CanaryPooledControl', status => 'CanaryReportedStatus', ended => 'CanaryEndedReason', state => 'CanaryMemberState',
+        member => 'canary-asked-member', pool => 'canary-asked-pool', call => 'Canary call', body => 'CanaryConsoleBody',
+    );
+    my @text = ((grep { !/^\+/ } values %pooled), map { substr $_, 1 } grep { /^\+/ } values %pooled);
+    my $t = VapiTest->new(log_level => 'trace8', files => { teams => "+4930 pool:team\n" }, conf => endpoint_conf($control, <<"END") . "<Location \"/manage\">\nSetHandler vapi-console\nVapiConsole manage\nRequire all granted\n</Location>\n")->start;
+CustomLog "\@DIR\@/access_log" "%h %m %>s %{vapi-call}n %{vapi-type}n %{vapi-tool}n %{vapi-route}n %{vapi-destination}n %{vapi-member}n %{vapi-attempt}n %{vapi-outcome}n %{vapi-reason}n"
+VapiSettle 0
+VapiMap teams \@DIR\@/teams prefix
+VapiAllow +4930
+VapiDestination asked "%{arg:number}" from-caller=on
+<VapiPool team strategy=ordered sticky=60>
+VapiMember ann +14155550111 capacity=3 skills=billing,es:2 say="%{VAPI_CALLER} said %{VAPI_LAST_SAID} %{arg:what}"
+VapiMember ben asked capacity=9
+VapiMember cay sip:cay\@pbx.example.com label="Cay"
+</VapiPool>
+VapiRoute pool:team "arg('go') == 'skills'" skills="%{arg:skills}" name=skilled
+VapiRoute pool:team "arg('go') == 'free' && pool('team.free') -gt 0" leave=1 name=free
+VapiRoute map:teams "arg('go') == 'map'"
+VapiRoute none result="%{VAPI_LAST_SAID} %{pool:team.busy}"
+END
+    $t->allow_log(qr/core:trace|:(?:trace\d|debug)\]/, qr/vapi: call=/, qr/a secret is sent in the clear|AH0063\d|AH0062\d/);
+    my $ask = sub {
+        my ($id, $expected, %o) = @_;
+        my $body = vapi_tool_call(call => $id, caller => $pooled{caller}, called => $pooled{called}, said => [$pooled{said}], control => $control->url($pooled{control}, $o{vapi}),
+            args => { go => $o{go}, skills => $o{skills} // '', what => $pooled{argument}, number => $o{number} // $pooled{elsewhere} }, transfers => $o{transfers});
+        is($t->signed_post('/vapi/transfer', $body)->{status}, 200, "pools, $id: 200");
+        $t->log_like(qr/call=$id .*outcome=$expected/, "pools, $id: $expected");
+    };
+    is($t->signed_post('/vapi/transfer', vapi_message('transfer-destination-request', call => $pooled{call}, caller => $pooled{caller}, fields => { functionCall => { name => 'x', parameters => { go => 'map', number => $pooled{runtime} } } }))->{status}, 200,
+        'pools: a call whose id is none');
+    $ask->('pooled-skills', 'transferred', go => 'skills', skills => 'es');
+    $ask->('pooled-no-skill', 'answered', go => 'skills', skills => "es,$pooled{skill}:3");
+    $ask->('pooled-no-list', 'answered', go => 'skills', skills => "$pooled{skill} $pooled{skill}");
+    $ask->('pooled-refused', 'answered', go => 'free', vapi => 'status=400');
+    $ask->('pooled-unknown', 'unknown', go => 'free', vapi => 'garbage');
+    $ask->('pooled-not-allowed', 'transferred', go => 'map');
+    $ask->('pooled-runtime', 'transferred', go => 'map', number => $pooled{runtime});
+    $ask->('pooled-runtime', 'answered', go => 'map', number => $pooled{runtime}, transfers => [[$pooled{runtime}, 'no-answer']]);
+    for my $message (
+        vapi_message('conversation-update', call => 'pooled-skills', caller => $pooled{caller}, transfers => [[$pooled{elsewhere}, $pooled{status}], ['+14155550111', $pooled{status}], ['+14155550111', 'no-answer']]),
+        vapi_transfer_update(call => 'pooled-unknown', caller => $pooled{caller}, to => $pooled{elsewhere}), vapi_end_of_call_report(call => 'pooled-unknown', caller => $pooled{caller}, reason => $pooled{ended}),
+        vapi_status_update('ended', call => 'pooled-runtime', caller => $pooled{caller}, reason => $pooled{ended}), vapi_end_of_call_report(call => $pooled{call}, caller => $pooled{caller}, reason => $pooled{ended}, transfers => [[$pooled{runtime}, 'busy']]),
+    ) { is($t->signed_post('/vapi/transfer', $message)->{body}, '{}', 'pools: a report is taken') }
+    $t->log_like(qr/call=pooled-\S+ report released 1/, 'pools: and frees somebody');
+    my @asked = (
+        ['/manage/members/team/ann', '{"state":"paused"}', 200], ['/manage/members/team/ann', "{\"state\":\"$pooled{state}\"}", 400], ['/manage/members/team/ann', $pooled{body}, 400], ['/manage/members/team/ann', "{\"$pooled{body}\":", 400],
+        ['/manage/release/pooled-skills', '{}', 200], ['/manage/release/pooled-nowhere', "{\"$pooled{body}\":1}", 404],
+        ['/manage/forget', "{\"number\":\"$pooled{runtime}\"}", 200], ['/manage/forget', "{\"number\":\"$pooled{caller}\"}", 200], ['/manage/forget', "{\"number\":\"$pooled{body}\"}", 400],
+        ['/manage/explain?location=/vapi/transfer', vapi_tool_call(call => 'pooled-skills', caller => $pooled{caller}, said => [$pooled{said}], args => { go => 'skills', skills => $pooled{skill} }, control => $control->url($pooled{control})), 200],
+    );
+    is($t->post('/manage/release/Canary%20call', '{}')->{status}, 200, 'pools: a call whose id is none is released');
+    my @shown = map { [$_->[2], $t->post($_->[0], $_->[1])] } @asked;
+    is(join(' ', map { $_->[1]{status} } @shown), join(' ', map { $_->[0] } @shown), 'pools: asked of the console');
+    my $said = join ' ', (map { $_->[1]{body} } @shown[0 .. 8]), $t->get('/manage/status')->{body};
+    is(join(' ', grep { index($said, $_) >= 0 } @text), '', 'pools: it shows and repeats nothing');
+    # a path is the administrator's own to write: httpd logs it, the module does not
+    $t->post("/manage/members/$pooled{pool}/$pooled{member}", '{}');
+    is(join(' ', grep { /canary-asked|Canary call/ && /\[vapi_transfer:/ } split /\n/, $t->log), '', 'pools: nor does the module log a name that is none, or an id of another form');
+    $t->log_like(qr/console=release by=\S+ call=- released=\d/, 'pools: such an id is shown as none');
+    $t->log_like(qr/console=forget by=\S+ forgotten=[1-9]/, 'pools: a caller is forgotten, and it says only how much');
+    $t->graceful;
+    $t->log_like(qr/\[\w+:trace[5-8]\]/, 'pools: httpd did write at its lowest levels');
+    my $state = slurp($t->dir . '/run/vapi_transfer.state');
+    is(join(' ', grep { index($state, $_) >= 0 } map { /^\d{12,}$/ ? substr($_, 0, -4) : $_ } grep { $_ ne $pooled{said} && !/^canary-asked|Canary call/ } @text), '', 'pools: nor has the state file it in the clear');
+    $t->no_canary(grep { !/^canary-asked|Canary call/ } @text);
+    $t->stop;
+}
+
 # ---- dumps and refusals
 
 my $secrets = "VapiCredential literal hmac secret=$canary{dumped}\nVapiCredential second bearer secret=$canary{dumped}\nVapiControlToken $canary{dumped}\nVapiApiKey $canary{dumped}\nVapiTool transferCall\n"
