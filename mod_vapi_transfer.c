@@ -98,15 +98,18 @@ static int open_actions(vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
     return 1;
 }
 
-/* Every pool of every host, and whoever is in it, as the store knows them. */
+/* Every pool of every host, and whoever is in it, as the store knows them. As long as a lease lasts it is known whose it is. */
 static apr_status_t seat_pools(const vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
 {
     apr_status_t rv = APR_SUCCESS;
+    apr_interval_time_t lasts;
     apr_hash_index_t *hi;
 
     for (; s; s = s->next) {
         for (hi = apr_hash_first(pconf, vapi_host_conf(s)->names.pools); hi && rv == APR_SUCCESS; hi = apr_hash_next(hi)) {
             rv = vapi_pool_seat(apr_hash_this_val(hi), global->state, pconf);
+            lasts = vapi_pool_lease(apr_hash_this_val(hi)) + vapi_pool_wrap_up(apr_hash_this_val(hi));
+            global->state->trail = lasts > global->state->trail ? lasts : global->state->trail;
         }
     }
     return rv;

@@ -82,6 +82,10 @@ int vapi_pool_fits(const vapi_pool_t *pool, vapi_form form);
 typedef struct vapi_skills_t vapi_skills_t;
 const char *vapi_skills_parse(vapi_skills_t **out, const char *text, apr_pool_t *p);
 
+/** The same of a text that was put together for a call: what is empty in it is passed over, and of a skill that comes twice the higher
+ * level counts (`billing,%{arg:language}`, where the call names no language). */
+const char *vapi_skills_of_call(vapi_skills_t **out, const char *text, apr_pool_t *p);
+
 /** Has any member all of these skills? */
 int vapi_pool_can(const vapi_pool_t *pool, const vapi_skills_t *skills);
 
@@ -130,8 +134,8 @@ void vapi_pool_give_back(const vapi_desk_t *desk, const vapi_taken_t *taken);
 /** The call went to the member, or may have: sticky= counts from now. */
 void vapi_pool_remember(const vapi_desk_t *desk, const vapi_taken_t *taken);
 
-/** It never reached the member: nobody is preferred for this caller any more. */
-void vapi_pool_unlearn(const vapi_desk_t *desk, const vapi_pool_t *pool);
+/** It never reached the member, who is preferred for this caller no more. */
+void vapi_pool_unlearn(const vapi_desk_t *desk, const vapi_pool_t *pool, const char *member);
 
 /** The key under which the member is preferred for a caller: for vapi_state's own(). */
 const char *vapi_pool_sticky_key(const char *host, const vapi_pool_t *pool, const char *caller, apr_size_t *len, apr_pool_t *p);

@@ -14,7 +14,7 @@
  *  committed whose owner is gone: what it was about to do may have been done; it counts as settled with the reply given to commit().
  *
  * Claims, counters, values and notes of one key are different things. When room ends values go first, then settled claims, then
- * counters and notes. Leases, rests and presence are never evicted; a member without any of them may count as new.
+ * counters, then notes. Leases, rests and presence are never evicted; a member without any of them may count as new.
  *
  * The life of a lease:   lease --occupy--> kept for the call --release or its end--> wrap-up --> (free)
  *                          |  \--release, or its `hold` is over--> (free)
@@ -249,6 +249,8 @@ typedef struct vapi_state_provider_t {
 struct vapi_state_t {
     const vapi_state_provider_t *provider;
     apr_interval_time_t keep;      /* how long settled deliveries are kept (keep=) */
+    apr_interval_time_t trail;     /* how long it is known where a call was sent, if that is longer: as long as a lease may last; set by
+                                      mod_vapi_transfer */
 };
 
 /** Registers the shared-memory provider; from the module's register_hooks. */

@@ -94,24 +94,29 @@ const char *vapi_pool_strategy(const vapi_pool_t *pool)
 
 /* ---- skills ---- */
 
-static int has_skill(const apr_array_header_t *all, const char *name)
+static skill_t *find_skill(const apr_array_header_t *all, const char *name)
 {
     int i;
 
     for (i = 0; i < all->nelts; i++) {
         if (strcmp(APR_ARRAY_IDX(all, i, skill_t).name, name) == 0) {
-            return 1;
+            return &APR_ARRAY_IDX(all, i, skill_t);
         }
     }
-    return 0;
+    return NULL;
 }
 
 /* One `NAME` or `NAME:LEVEL`; blanks around it count for nothing. */
-static const char *read_skill(vapi_skills_t *skills, char *word, apr_pool_t *p)
+static const char *read_skill(vapi_skills_t *skills, char *word, int is_put_together, apr_pool_t *p)
 {
     char *colon = strchr(word, ':');
     apr_int64_t level = 1;
     const char *error;
+    skill_t *same;
+
+    if (is_put_together && !*word) {
+        return NULL;
+    }
 
     if (colon) {
         *colon = '\0';
@@ -122,8 +127,9 @@ static const char *read_skill(vapi_skills_t *skills, char *word, apr_pool_t *p)
     if (!vapi_word_is_name(word) || strlen(word) > SKILL_NAME_MAX) {
         return "must be NAME or NAME:LEVEL, parted by commas, such as billing,es:2";
     }
-    if (has_skill(skills->all, word)) {
-        return apr_psprintf(p, "the skill '%s' is given twice", word);
+    if ((same = find_skill(skills->all, word)) != NULL) {
+        same->level = level > same->level ? (int)level : same->level;
+        return is_put_together ? NULL : apr_psprintf(p, "the skill '%s' is given twice", word);
     }
     if (skills->all->nelts == SKILLS_MAX) {
         return apr_psprintf(p, "takes %d skills at most", SKILLS_MAX);
@@ -133,7 +139,7 @@ static const char *read_skill(vapi_skills_t *skills, char *word, apr_pool_t *p)
     return NULL;
 }
 
-const char *vapi_skills_parse(vapi_skills_t **out, const char *text, apr_pool_t *p)
+static const char *read_skills(vapi_skills_t **out, const char *text, int is_put_together, apr_pool_t *p)
 {
     vapi_skills_t *skills = apr_palloc(p, sizeof(*skills));
     char *word = apr_pstrdup(p, text), *comma, *end;
@@ -151,7 +157,7 @@ const char *vapi_skills_parse(vapi_skills_t **out, const char *text, apr_pool_t 
             end--;
         }
         *end = '\0';
-        if ((error = read_skill(skills, word, p)) != NULL) {
+        if ((error = read_skill(skills, word, is_put_together, p)) != NULL) {
             return error;
         }
         if (!comma) {
@@ -160,6 +166,16 @@ const char *vapi_skills_parse(vapi_skills_t **out, const char *text, apr_pool_t 
     }
     *out = skills;
     return NULL;
+}
+
+const char *vapi_skills_parse(vapi_skills_t **out, const char *text, apr_pool_t *p)
+{
+    return read_skills(out, text, 0, p);
+}
+
+const char *vapi_skills_of_call(vapi_skills_t **out, const char *text, apr_pool_t *p)
+{
+    return read_skills(out, text, 1, p);
 }
 
 /* ---- a member ---- */

@@ -81,21 +81,24 @@ static int first_open(const vapi_candidate_t *candidates, int n)
 
 /* ---- who does ---- */
 
-/* Whom this caller had last; -1: nobody, or he may not. */
-static int preferred(const vapi_pool_t *pool, const vapi_desk_t *desk, const vapi_candidate_t *candidates)
+/* The name of whom this caller had last; "" if nobody is known. */
+static const char *last_member(const vapi_pool_t *pool, const vapi_desk_t *desk)
 {
-    const vapi_member_line_t *line;
     apr_size_t key_len, len;
     const char *key, *name;
 
     if (!pool->sticky || !*desk->caller) {
-        return -1;
+        return "";
     }
     key = vapi_pool_sticky_key(desk->host, pool, desk->caller, &key_len, desk->pool);
-    if (desk->state->provider->get(desk->state, key, key_len, &name, &len, desk->pool) != APR_SUCCESS) {
-        return -1;
-    }
-    line = apr_hash_get(pool->by_name, name, (apr_ssize_t)len);
+    return desk->state->provider->get(desk->state, key, key_len, &name, &len, desk->pool) == APR_SUCCESS ? name : "";
+}
+
+/* Whom this caller had last; -1: nobody, or he may not. */
+static int preferred(const vapi_pool_t *pool, const vapi_desk_t *desk, const vapi_candidate_t *candidates)
+{
+    const vapi_member_line_t *line = apr_hash_get(pool->by_name, last_member(pool, desk), APR_HASH_KEY_STRING);
+
     return line && !candidates[line->index].barred ? line->index : -1;
 }
 
@@ -221,9 +224,12 @@ void vapi_pool_remember(const vapi_desk_t *desk, const vapi_taken_t *taken)
     prefer(desk, taken->pool, taken->member->name);
 }
 
-void vapi_pool_unlearn(const vapi_desk_t *desk, const vapi_pool_t *pool)
+/* A later call of his may have reached somebody else by now. */
+void vapi_pool_unlearn(const vapi_desk_t *desk, const vapi_pool_t *pool, const char *member)
 {
-    prefer(desk, pool, "");
+    if (strcmp(last_member(pool, desk), member) == 0) {
+        prefer(desk, pool, "");
+    }
 }
 
 /* ---- counts ---- */

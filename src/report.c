@@ -1,7 +1,8 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
- * What became of the call. Reports come in any order, twice or never. Each is held against the trail of the call: what it says that was not
- * known is marked there first, and only whoever marked it acts on it, so that nothing is released, paused or counted twice.
+ * What became of the call. Reports come in any order, twice or never. Each is held against the trail of the call. What it says that was not
+ * known is done, and marked there: freeing a member, which by its token is done once however often it is tried, comes before the
+ * mark, so that a process that dies in between leaves nobody held; counting comes after it, and only to whoever marked it.
  *
  * What Vapi reports of a transfer holds for good. What merely follows from the end of the call gives way to such a report, which often
  * comes a moment later, with the end-of-call-report.
@@ -250,7 +251,7 @@ static void free_member(vapi_report_t *report, const vapi_leg_t *leg, const vapi
     }
 }
 
-static void unlearn(const vapi_report_t *report, const vapi_pool_t *pool)
+static void unlearn(const vapi_report_t *report, const vapi_pool_t *pool, const char *member)
 {
     vapi_desk_t desk;
 
@@ -261,19 +262,14 @@ static void unlearn(const vapi_report_t *report, const vapi_pool_t *pool)
     desk.caller = report->caller;
     desk.deadline = report->once->deadline;
     desk.pool = report->once->pool;
-    vapi_pool_unlearn(&desk, pool);
+    vapi_pool_unlearn(&desk, pool, member);
 }
 
 /* The leg was marked, and by us. */
-static void carry_out(vapi_report_t *report, const vapi_leg_t *leg, const vapi_verdict_t *verdict)
+static void carry_out(const vapi_report_t *report, const vapi_leg_t *leg, const vapi_verdict_t *verdict, const vapi_pool_t *pool)
 {
-    const vapi_pool_t *pool = *leg->pool ? apr_hash_get(report->names->pools, leg->pool, APR_HASH_KEY_STRING) : NULL;
-
-    if (*leg->member && (verdict->ends || verdict->rests)) {
-        free_member(report, leg, verdict, pool);
-    }
     if (verdict->was_in_vain && pool && vapi_pool_sticky(pool) && *report->caller) {
-        unlearn(report, pool);
+        unlearn(report, pool, leg->member);
     }
     if (verdict->counts) {
         report->count(report->baton, leg);
@@ -293,14 +289,18 @@ static int settle_once(vapi_report_t *report, const apr_array_header_t *reported
     verdicts = vapi_report_judge(legs, reported, ended, report->once->pool);
     for (i = 0; i < legs->nelts; i++) {
         vapi_leg_t *leg = APR_ARRAY_IDX(legs, i, vapi_leg_t *);
+        const vapi_pool_t *pool = *leg->pool ? apr_hash_get(report->names->pools, leg->pool, APR_HASH_KEY_STRING) : NULL;
 
         if (!verdicts[i].status) {
             continue;
         }
+        if (*leg->member && (verdicts[i].ends || verdicts[i].rests)) {
+            free_member(report, leg, &verdicts[i], pool);
+        }
         leg->is_told = verdicts[i].is_told;
         leg->is_counted = verdicts[i].is_counted;
         if (vapi_trail_mark(report->once, leg, verdicts[i].status)) {
-            carry_out(report, leg, &verdicts[i]);
+            carry_out(report, leg, &verdicts[i], pool);
         }
         else {
             all = 0;

@@ -219,7 +219,7 @@ static int find_skills(const vapi_route_t *route, vapi_question_t *q, vapi_skill
     *out = route->fixed_skills;
     if (route->skills && !*out) {
         text = vapi_text_expand(route->skills, q, VAPI_TEXT_DIAL, &why);
-        return text && (!*text || vapi_skills_parse(out, text, q->pool) == NULL);
+        return text && vapi_skills_of_call(out, text, q->pool) == NULL;
     }
     return 1;
 }

@@ -108,7 +108,8 @@ typedef struct vapi_block_t {
 typedef enum {
     VAPI_LIST_VALUES = 0,
     VAPI_LIST_SETTLED,
-    VAPI_LIST_COUNTERS,            /* notes and what is owned, too */
+    VAPI_LIST_COUNTERS,            /* what is owned, too */
+    VAPI_LIST_NOTES,
     VAPI_LIST_WORK,                /* working and committed: never evicted */
     VAPI_LISTS
 } vapi_list;

@@ -19,9 +19,10 @@ static vapi_list list_of(const vapi_version_t *entry)
     case VAPI_ENTRY_SETTLED:
         return VAPI_LIST_SETTLED;
     case VAPI_ENTRY_COUNTER:
-    case VAPI_ENTRY_NOTES:
     case VAPI_ENTRY_OWNED:
         return VAPI_LIST_COUNTERS;
+    case VAPI_ENTRY_NOTES:
+        return VAPI_LIST_NOTES;
     case VAPI_ENTRY_VALUE:
         return VAPI_LIST_VALUES;
     default:

@@ -118,7 +118,8 @@ static apr_status_t note(const vapi_once_t *once, const char *id, const char *wa
     apr_size_t len;
     const char *key = vapi_trail_key(once, &len);
 
-    return verbs(once)->note(once->state, key, len, id, was, value, once->state->keep);
+    return verbs(once)->note(once->state, key, len, id, was, value,
+                             once->state->trail > once->state->keep ? once->state->trail : once->state->keep);
 }
 
 int vapi_trail_add(const vapi_once_t *once, vapi_leg_t *leg)

@@ -98,6 +98,7 @@ sub takers {
     is(takers($s, 1, args => { team => 'other' }), 'a', "a map's default is a pool");
     is(takers($s, 1, args => { team => 'desk' }), 'f', 'its value may be a destination');
     is(takers($s, 1, args => { team => 'support' }), 'b', 'or another pool');
+    is(takers($s, 1, args => { skills => ' billing,,billing:1, ' }), 'b', 'what is empty or comes twice in skills that are put together counts for nothing');
     $s->stop;
 }
 

@@ -148,7 +148,7 @@ static const vapi_state_provider_t provider = {
     .name = "test", .put = on_put, .get = on_get, .seat = on_seat, .lease = on_lease, .occupy = on_occupy, .release = on_release, .survey = on_survey
 };
 
-static vapi_state_t state = { &provider, 0 };
+static vapi_state_t state = { .provider = &provider };
 
 /* ---- pools in short ---- */
 
@@ -572,7 +572,10 @@ static void who_is_preferred(void **unused)
     assert_int_equal(store.wish.preferred, 1);
     take(made, "es", 0, VAPI_FORM_CONTROL, NULL, &taken);
     assert_int_equal(store.wish.preferred, -1);    /* he speaks no Spanish */
-    vapi_pool_unlearn(&desk, made);
+    vapi_pool_unlearn(&desk, made, "nobody");
+    take(made, NULL, 0, VAPI_FORM_CONTROL, NULL, &taken);
+    assert_int_equal(store.wish.preferred, 1);     /* it was not him that the caller missed */
+    vapi_pool_unlearn(&desk, made, taken.member->name);
     take(made, NULL, 0, VAPI_FORM_CONTROL, NULL, &taken);
     assert_int_equal(store.wish.preferred, -1);
 
@@ -582,7 +585,7 @@ static void who_is_preferred(void **unused)
     assert_int_equal(store.wish.preferred, -1);
     desk.caller = "";
     vapi_pool_remember(&desk, &taken);
-    vapi_pool_unlearn(&desk, made);
+    vapi_pool_unlearn(&desk, made, taken.member->name);
     take(made, NULL, 0, VAPI_FORM_CONTROL, NULL, &taken);
     assert_int_equal(store.wish.preferred, -1);
     desk.caller = "+14155550197";

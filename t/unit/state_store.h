@@ -142,7 +142,7 @@ static apr_uint32_t blocks_of(const vapi_version_t *entry)
 static void check_lists(const vapi_stripe_t *st, char *seen)
 {
     static const int lists[] = { -1, VAPI_LIST_WORK, VAPI_LIST_WORK, VAPI_LIST_SETTLED, VAPI_LIST_COUNTERS, VAPI_LIST_VALUES,
-                                 VAPI_LIST_COUNTERS, VAPI_LIST_COUNTERS };
+                                 VAPI_LIST_NOTES, VAPI_LIST_COUNTERS };
     apr_uint32_t blocks, i, before;
     int list;
 
