@@ -7,20 +7,21 @@
  *   1  read the body, up to a cap                    src/webhook.c -> src/body.c
  *   2  authenticate it: raw bytes and headers        src/webhook.c -> src/credential.c
  *   3  read the message, in whatever shape           src/message.c over src/payload.c
- *   4  claim it: no delivery is worked on twice      src/once.c over a state provider (src/state_shm.c)
- *   5  decide: the first route that is true and      src/route.c, src/expression.c, src/dialling.c
- *      available
+ *   4  claim it: no delivery is worked on twice      src/once.c over a state provider (src/state_shm.c, or Redis: src/redis_node.c)
+ *   5  decide: the first route that is true and      src/route.c, src/expression.c, src/dialling.c; of a pool a member
+ *      available                                     is leased: src/pool_take.c
  *   6  transfer: one POST to the call's control URL  src/tool_calls.c -> src/transfer.c -> src/http.c
  *   7  settle the claim: duplicates get this answer  src/once.c
  *   8  reply                                         src/reply.c
  *
  * Messages that ask for a destination instead of calling a tool go from 5 to 7: src/requests.c. On the way, 5 asks what a route wants to
- * know (src/vocabulary.c: opening hours, maps, signals, and lookups, src/lookup.c) and takes a member of a pool (src/pool_take.c), and 6 does the actions that must come first; the others
+ * know (src/vocabulary.c: opening hours, maps, signals, and lookups, src/lookup.c), and 6 does the actions that must come first; the others
  * are spooled before 7 and done after 8 (src/errand.c, src/spool.c).
  *
- * What became of the call is told by later messages, in any order: src/report.c holds them against where the call was sent, src/trail.c.
+ * What became of the call is told by later messages, in any order: src/report.c holds them against where the call was sent (src/trail.c).
  *
- * The console (src/console.c) asks the same table without doing anything: src/explain.c.
+ * The console (src/console.c) asks the same table without doing anything (src/explain.c), shows what is counted and who holds what
+ * (src/status.c), and takes what people say of the members (src/console_verbs.c).
  */
 #include <signal.h>
 #include <stdlib.h>
