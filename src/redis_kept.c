@@ -221,10 +221,10 @@ static apr_array_header_t *read_notes(const redisReply *all, apr_pool_t *p)
 
     for (i = 0; i + 1 < all->elements; i += 2) {
         const redisReply *field = all->element[i], *value = all->element[i + 1];
-        const char *colon = strchr(value->str, ':');
+        const char *colon = value->type == REDIS_REPLY_STRING ? strchr(value->str, ':') : NULL;
         numbered_t *one;
 
-        if (field->str[0] != '=' || !colon) {
+        if (field->type != REDIS_REPLY_STRING || field->str[0] != '=' || !colon) {
             continue;
         }
         one = apr_array_push(notes);

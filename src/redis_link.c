@@ -188,13 +188,44 @@ static void set_time(redisContext *c, apr_time_t end)
     redisSetTimeout(c, tv);
 }
 
-/* One of the answers to who we are. @return NULL or what is wrong */
-static const char *read_greeting(redisContext *c, const char *otherwise, char *why)
+/* hiredis limits each read alone: an answer that drips would never end. @return NULL: see fault_of */
+static redisReply *read_reply(redisContext *c, apr_time_t end)
 {
-    redisReply *reply;
+    void *reply = NULL;
+
+    while (redisGetReplyFromReader(c, &reply) == REDIS_OK && !reply) {
+        if (now_of_clock() > end + LEAST_TIME) {
+            c->err = REDIS_ERR_IO;
+            errno = ETIMEDOUT;
+            return NULL;
+        }
+        if (redisBufferRead(c) != REDIS_OK) {
+            return NULL;
+        }
+    }
+    return reply;
+}
+
+/* What was put in before goes out. */
+static redisReply *exchange(redisContext *c, apr_time_t end)
+{
+    int sent = 0;
+
+    while (!sent) {
+        if (redisBufferWrite(c, &sent) != REDIS_OK) {
+            return NULL;
+        }
+    }
+    return read_reply(c, end);
+}
+
+/* One of the answers to who we are. @return NULL or what is wrong */
+static const char *read_greeting(redisContext *c, apr_time_t end, const char *otherwise, char *why)
+{
+    redisReply *reply = exchange(c, end);
     const char *error = NULL;
 
-    if (redisGetReply(c, (void **)&reply) != REDIS_OK) {
+    if (!reply) {
         return fault_of(c, why);
     }
     if (reply->type == REDIS_REPLY_ERROR) {
@@ -205,7 +236,7 @@ static const char *read_greeting(redisContext *c, const char *otherwise, char *w
 }
 
 /* AUTH and SELECT go out together. @return NULL or what is wrong */
-static const char *greet(const vapi_redis_server_t *server, redisContext *c, char *why)
+static const char *greet(const vapi_redis_server_t *server, redisContext *c, apr_time_t end, char *why)
 {
     const char *auth[] = { "AUTH", server->user ? server->user : server->password, server->password };
     const char *error = NULL, *select_error = NULL;
@@ -217,10 +248,10 @@ static const char *greet(const vapi_redis_server_t *server, redisContext *c, cha
         redisAppendCommand(c, "SELECT %d", server->db);
     }
     if (server->password) {
-        error = read_greeting(c, "it refuses the password, or the user, of VapiState", why);
+        error = read_greeting(c, end, "it refuses the password, or the user, of VapiState", why);
     }
     if (server->db && !c->err) {
-        select_error = read_greeting(c, "it has no database of the number that stands behind the / in VapiState", why);
+        select_error = read_greeting(c, end, "it has no database of the number that stands behind the / in VapiState", why);
     }
     return error ? error : select_error;
 }
@@ -246,7 +277,7 @@ static redisContext *connect_to(const vapi_redis_links_t *links, apr_time_t end,
             *error = vapi_redis_tls_begin(links->tls, c, why, WHY_LENGTH);
         }
         if (!*error) {
-            *error = greet(&links->server, c, why);
+            *error = greet(&links->server, c, end, why);
         }
     }
     if (*error) {
@@ -349,9 +380,9 @@ static apr_status_t no_room(vapi_redis_links_t *links)
 }
 
 /* `text` is the script that argv names, or NULL. Where Redis does not have it argv and lens are changed. */
-static redisReply *send_words(redisContext *c, const char *text, int argc, const char **argv, size_t *lens)
+static redisReply *send_words(redisContext *c, apr_time_t end, const char *text, int argc, const char **argv, size_t *lens)
 {
-    redisReply *reply = redisCommandArgv(c, argc, argv, lens);
+    redisReply *reply = redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(c, end) : NULL;
 
     if (!text || !reply || reply->type != REDIS_REPLY_ERROR || !begins(reply, "NOSCRIPT")) {
         return reply;
@@ -361,7 +392,7 @@ static redisReply *send_words(redisContext *c, const char *text, int argc, const
     lens[0] = strlen(argv[0]);
     argv[1] = text;
     lens[1] = strlen(text);
-    return redisCommandArgv(c, argc, argv, lens);
+    return redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(c, end) : NULL;
 }
 
 /* An error of Redis makes it as useless as one of the connection, but for want of room. */
@@ -401,7 +432,7 @@ static apr_status_t ask(vapi_redis_links_t *links, redisReply **out, const char 
         return VAPI_REDIS_AWAY;
     }
     set_time(link->c, end);
-    *out = send_words(link->c, text, argc, argv, lens);
+    *out = send_words(link->c, end, text, argc, argv, lens);
     rv = judge(links, link, *out, now);
     if (rv != APR_SUCCESS && *out) {
         freeReplyObject(*out);

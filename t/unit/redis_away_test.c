@@ -216,6 +216,133 @@ static void test_halted(void **unused)
     assert_int_equal(recall("before").verdict, VAPI_CLAIM_BUSY);
 }
 
+/* ---- somebody else than Redis answers ---- */
+
+/* Answers each time it is spoken to with this text; `drips`: over and over, a byte each 50 ms. */
+static void answer_for_ever(int fd, const char *text, int drips)
+{
+    char said[65536];
+
+    while (read(fd, said, sizeof said) > 0 && write(fd, text, drips ? 1 : strlen(text)) >= 0) {
+        while (drips && write(fd, text + 1, 1) == 1) {
+            apr_sleep(50 * MS);
+        }
+    }
+    close(fd);
+}
+
+static pid_t start_impostor(const char *text, int drips, int *port)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    pid_t pid;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *port = ntohs(at.sin_port);
+    pid = fork();
+    if (pid == 0) {
+        for (;;) {
+            answer_for_ever(accept(fd, NULL, NULL), text, drips);
+        }
+    }
+    close(fd);
+    return pid;
+}
+
+/* Each verb ends, soon, whatever it says. */
+static void ask_all(apr_interval_time_t most)
+{
+    const vapi_owned_t thing = { VAPI_KIND_CLAIM, "k", 1 };
+    const apr_uint64_t token = 1 | (apr_uint64_t)1 << 63;
+    apr_array_header_t *all;
+    vapi_claim_t c;
+    vapi_seat_view_t v;
+    vapi_lease_t out;
+    const char *text;
+    apr_size_t len;
+    apr_time_t start;
+    int n;
+
+#define ENDS(...)                                                                                                          \
+    do {                                                                                                                   \
+        later += 2;                                                                                                        \
+        start = apr_time_now();                                                                                            \
+        __VA_ARGS__;                                                                                                       \
+        assert_true(apr_time_now() - start < most);                                                                        \
+    } while (0)
+
+    ENDS(VERB(claim, "k", 1, 7, SEC, &c, pool));
+    ENDS(VERB(commit, "k", 1, token, "r", 1, SEC));
+    ENDS(VERB(recall, "k", 1, &c, pool));
+    ENDS(VERB(settle, "k", 1, token, "r", 1, SEC));
+    ENDS(VERB(abandon, "k", 1, token));
+    ENDS(VERB(count, "k", 1, 1, -1, SEC, 0, &n));
+    ENDS(VERB(get, "k", 1, &text, &len, pool));
+    ENDS(VERB(note, "k", 1, "f", "*", "v", SEC));
+    ENDS(VERB(notes, "t", 1, &all, pool));
+    ENDS(VERB(own, "k", &thing, 1, SEC));
+    ENDS(VERB(forget, "k", &n));
+    ENDS(VERB(lease, &wish, &out));
+    ENDS(VERB(occupy, crew[0].seat, token, SEC));
+    ENDS(VERB(release, crew[0].seat, token, 0));
+    ENDS(VERB(survey, &crew[0].seat, 1, &v));
+}
+
+static void test_impostors(void **unused)
+{
+    static const char *const answers[] = {
+        ":1\r\n", "$-1\r\n", "+OK\r\n", "+\r\n", "-\r\n", "*0\r\n", "*-1\r\n", "*1\r\n:0\r\n", "*1\r\n$-1\r\n",
+        "*1\r\n-ERR no\r\n", "*1\r\n:-1\r\n", "*1\r\n:9223372036854775807\r\n", "*2\r\n:0\r\n*2\r\n:1\r\n:2\r\n",
+        "*2\r\n:0\r\n*2\r\n$2\r\n=f\r\n:2\r\n",
+        "*2\r\n:0\r\n*1\r\n$-1\r\n", "*2\r\n:0\r\n*3\r\n$-1\r\n$-1\r\n$1\r\na\r\n", "*2\r\n:0\r\n$-1\r\n",
+        "*6\r\n:2\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n", "*3\r\n:9999\r\n:0\r\n$3\r\nxyz\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
+        "*1000000000000\r\n", "$99999999999999\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "\r\n",
+        ":1\r\n:2\r\n:3\r\n"
+    };
+    const int true_port = redis_port;
+    size_t i;
+    int status;
+
+    (void)unused;
+    for (i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        pid_t impostor = start_impostor(answers[i], 0, &redis_port);
+
+        st = open_redis(prefix);
+        make_crew(VAPI_ORDERED);
+        ask_all(1600 * MS);
+        kill(impostor, SIGKILL);
+        waitpid(impostor, &status, 0);
+    }
+    redis_port = true_port;
+    later = 0;
+    log_text[0] = '\0';
+}
+
+/* A byte now and then is no answer. */
+static void test_dripping(void **unused)
+{
+    const int true_port = redis_port;
+    pid_t impostor = start_impostor("+x", 1, &redis_port);
+    apr_time_t start = apr_time_now();
+    vapi_claim_t c;
+    int status;
+
+    (void)unused;
+    st = open_redis(prefix);
+    assert_true(apr_time_now() - start < 1600 * MS);
+    assert_true(log_has("does not answer within"));
+    apr_sleep(SEC + 100 * MS);
+    start = apr_time_now();
+    assert_int_equal(VERB(claim, "k", 1, 7, SEC, &c, pool), APR_SUCCESS);
+    assert_true(apr_time_now() - start < 1600 * MS);
+    kill(impostor, SIGKILL);
+    waitpid(impostor, &status, 0);
+    redis_port = true_port;
+}
+
 static int lines_of_log(void)
 {
     const char *at;
@@ -388,6 +515,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leases_of_before, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_leases_of_others, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_halted, set_up_redis, tear_down),
+        cmocka_unit_test_setup_teardown(test_impostors, set_up_redis, tear_down),
+        cmocka_unit_test_setup_teardown(test_dripping, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_said_once_a_minute, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_one_round_trip, set_up_redis, tear_down)
