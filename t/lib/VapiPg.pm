@@ -12,13 +12,14 @@ package VapiPg;
 use strict;
 use warnings;
 use POSIX ();
-use Time::HiRes qw(sleep time);
+use VapiDaemon;
 use VapiGuard;
-use VapiHttpd qw(free_port slurp spit);
+use VapiHttpd qw(free_port);
 
+our @ISA = ('VapiDaemon');
 my $name = 'vapi';       # of the user and of the database
-my $start_time = 30;
-my %signal = (smart => 'TERM', fast => 'INT', immediate => 'QUIT', kill => 'KILL');
+# smart waits for those who are connected, fast (the usual) does not, immediate is a crash with its recovery, kill a crash.
+my %signal = (smart => 'TERM', fast => 'INT', usual => 'INT', immediate => 'QUIT', last => 'QUIT', kill => 'KILL');
 
 # A program of PostgreSQL's newest version that is installed.
 sub program {
@@ -57,29 +58,20 @@ sub _make_database {
     close $conf or die "postgresql.conf: $!";
 }
 
-# A process of the user that PostgreSQL runs as, in a group of its own, whose words go to the log.
+# A process of the user that PostgreSQL runs as.
 sub _run {
     my ($self, @command) = @_;
-    my $pid = fork // die "fork: $!";
-    return $pid if $pid;
-    POSIX::setsid();
-    VapiGuard::leave();
-    open STDIN, '<', '/dev/null';
-    open STDOUT, '>>', "$self->{dir}/log";
-    open STDERR, '>&', \*STDOUT;
-    if ($self->{user}) {
-        my ($uid, $gid) = (getpwnam $self->{user})[2, 3];
-        $) = "$gid $gid";
-        POSIX::setgid($gid);
-        POSIX::setuid($uid) or POSIX::_exit(126);
-    }
-    chdir '/';
-    exec @command or POSIX::_exit(127);
+    return $self->_spawn(sub {
+        if ($self->{user}) {
+            my ($uid, $gid) = (getpwnam $self->{user})[2, 3];
+            $) = "$gid $gid";
+            POSIX::setgid($gid);
+            POSIX::setuid($uid) or POSIX::_exit(126);
+        }
+        chdir '/';
+        exec @command;
+    });
 }
-
-sub dir  { $_[0]{dir} }
-sub port { $_[0]{port} }
-sub log  { my ($self) = @_; return -e "$self->{dir}/log" ? slurp("$self->{dir}/log") : '' }
 
 # For DBDParams; over => 'socket' goes there by the socket.
 sub params {
@@ -94,51 +86,16 @@ sub dbd_conf {
     return "DBDriver pgsql\nDBDParams \"" . $self->params(%o) . "\"\nDBDMin 1\nDBDKeep 4\nDBDMax 8\n";
 }
 
-# Returns when it can be asked.
-sub start {
-    my ($self) = @_;
-    for my $try (1 .. 4) {
-        return $self if $self->_start_once;
-        # Another took the port (once it was known to anybody it stays), or what was killed has not quite ended.
-        $self->{began} ? sleep 0.3 : ($self->{port} = free_port());
-    }
-    die "PostgreSQL did not start:\n" . $self->log;
-}
-
-sub _start_once {
-    my ($self) = @_;
-    my $pid = $self->{pid} = $self->_run(program('postgres'), '-D', "$self->{dir}/data", '-p', $self->{port});
-    VapiGuard::group($pid);
-    my $end = time + $start_time;
-    while (time < $end && waitpid($pid, POSIX::WNOHANG()) != $pid) {
-        return $self->{began} = 1 if $self->_answers;
-        sleep 0.02;
-    }
-    $self->stop('kill');
-    return 0;
-}
+sub _launch { my ($self) = @_; return $self->_run(program('postgres'), '-D', "$self->{dir}/data", '-p', $self->{port}) }
+sub _patience { 30 }
+sub _signals { \%signal }
+sub _title { 'PostgreSQL' }
 
 sub _answers {
     my ($self) = @_;
     open my $state, '<', "$self->{dir}/data/postmaster.pid" or return 0;
     my @lines = <$state>;
     return @lines >= 8 && $lines[0] == $self->{pid} && $lines[7] =~ /^ready/;
-}
-
-# How: smart waits for those who are connected, fast (the usual) does not, immediate is a crash with its recovery, kill a crash.
-sub stop {
-    my ($self, $how) = @_;
-    my $pid = delete $self->{pid} or return;
-    kill $signal{ $how // 'fast' }, $pid;
-    waitpid $pid, 0;
-    VapiGuard::ended($pid);
-    return;
-}
-
-sub restart {
-    my ($self, $how) = @_;
-    $self->stop($how);
-    return $self->start;
 }
 
 # Runs these statements. What they print, one line a row, columns with | between them; dies when one fails.
@@ -150,13 +107,6 @@ sub psql {
     close $out or die "psql failed: $sql\n";
     chomp $said;
     return $said;
-}
-
-sub DESTROY {
-    my ($self) = @_;
-    return if !$self->{pid} || $self->{owner} != $$;
-    local ($?, $@, $!);
-    $self->stop('immediate');
 }
 
 1;

@@ -11,16 +11,14 @@ package VapiRedis;
 # It ends with the test.
 use strict;
 use warnings;
-use Cwd ();
 use IO::Socket::INET;
-use POSIX ();
-use Time::HiRes qw(sleep time);
 use VapiCert;
+use VapiDaemon;
 use VapiGuard;
 use VapiHttpd qw(free_port slurp spit);
 
-my $start_time = 15;
-my %signal = (term => 'TERM', kill => 'KILL');
+our @ISA = ('VapiDaemon');
+my %signal = (usual => 'TERM', last => 'KILL', kill => 'KILL');
 
 # Debian's redis-tools bring the server under the name of a checker, which goes by the name that it is called by.
 sub _program {
@@ -39,11 +37,6 @@ sub new {
     $self->start if $o{started} // 1;
     return $self;
 }
-
-sub dir  { $_[0]{dir} }
-sub port { $_[0]{port} }
-sub pid  { $_[0]{pid} }
-sub log  { my ($self) = @_; return -e "$self->{dir}/log" ? slurp("$self->{dir}/log") : '' }
 
 # What follows VapiState.
 sub words { my ($self, @more) = @_; return join ' ', ($self->{tls} ? 'rediss' : 'redis') . "://127.0.0.1:$self->{port}", @more }
@@ -71,39 +64,16 @@ sub _conf {
     return $conf . ($self->{conf} // '');
 }
 
-# Returns when it can be asked.
-sub start {
-    my ($self) = @_;
-    for my $try (1 .. 4) {
-        return $self if $self->_start_once;
-        $self->{began} ? sleep 0.2 : ($self->{port} = free_port());
-    }
-    die "redis-server did not start:\n" . $self->log;
-}
-
-sub _start_once {
+sub _launch {
     my ($self) = @_;
     spit("$self->{dir}/redis.conf", $self->_conf);
     my $program = _program();
-    my $pid = fork // die "fork: $!";
-    if (!$pid) {
-        POSIX::setsid();
-        VapiGuard::leave();
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>>', "$self->{dir}/log";
-        open STDERR, '>&', \*STDOUT;
-        exec {$program} 'redis-server', "$self->{dir}/redis.conf" or POSIX::_exit(127);
-    }
-    $self->{pid} = $pid;
-    VapiGuard::group($pid);
-    my $end = time + $start_time;
-    while (time < $end && waitpid($pid, POSIX::WNOHANG()) != $pid) {
-        return $self->{began} = 1 if $self->_answers;
-        sleep 0.02;
-    }
-    $self->stop('kill');
-    return 0;
+    return $self->_spawn(sub { exec {$program} 'redis-server', "$self->{dir}/redis.conf" });
 }
+
+sub _patience { 15 }
+sub _signals { \%signal }
+sub _title { 'redis-server' }
 
 # A server that still reads its file takes connections, too.
 sub _answers {
@@ -119,23 +89,6 @@ sub _connect {
     return IO::Socket::INET->new(%to) if !$self->{tls};
     require IO::Socket::SSL;
     return IO::Socket::SSL->new(%to, SSL_verify_mode => 0);
-}
-
-# How: term, kill.
-sub stop {
-    my ($self, $how) = @_;
-    my $pid = delete $self->{pid} or return;
-    kill 'CONT', $pid;
-    kill $signal{ $how // 'term' }, $pid;
-    waitpid $pid, 0;
-    VapiGuard::ended($pid);
-    return;
-}
-
-sub restart {
-    my ($self, $how) = @_;
-    $self->stop($how);
-    return $self->start;
 }
 
 # It stands still, and takes connections all the same.
@@ -167,13 +120,6 @@ sub _read {
     return [map { _read($socket) } 1 .. $rest] if $type eq '*';
     read $socket, my $text, $rest + 2;
     return substr $text, 0, $rest;
-}
-
-sub DESTROY {
-    my ($self) = @_;
-    return if !$self->{pid} || $self->{owner} != $$;
-    local ($?, $@, $!);
-    $self->stop('kill');
 }
 
 1;
