@@ -12,7 +12,7 @@
 #include "http_handle.h"
 #include "vapi_clock.h"
 
-#define TIME_MIN      1000    /* libcurl counts milliseconds, and none would mean no limit */
+#define TIME_MIN      apr_time_from_msec(5)    /* less is none: libcurl counts in milliseconds, and ends what came before a little early */
 #define CA_HASHED_MIN 16      /* fewer hashed names are somebody's additions, not the system's store */
 
 struct vapi_http_t {

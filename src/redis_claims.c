@@ -158,6 +158,28 @@ static apr_status_t recall_shadow(const vapi_redis_node_t *node, const char *key
 }
 
 /*
+ * Redis knows nothing of the claim, not even that it was given back: it may have come back empty. What this server did itself it knows.
+ * @param token  of the claim that Redis gave now, 0 if it was only asked: where the shadow was settled, Redis is told so, too
+ */
+static apr_status_t recall_lost(vapi_redis_node_t *node, const char *key, apr_size_t key_len, apr_uint64_t token, vapi_claim_t *out,
+                                apr_pool_t *p)
+{
+    vapi_claim_t shadow;
+
+    if (recall_shadow(node, key, key_len, &shadow, p) != APR_SUCCESS || shadow.verdict == VAPI_CLAIM_NONE) {
+        return APR_NOTFOUND;
+    }
+    if (shadow.verdict == VAPI_CLAIM_SETTLED && token) {
+        about_t about = { key, key_len, token, 0, shadow.reply, shadow.reply_len, shadow.left };
+
+        shadow.token = token;
+        ask(node, VAPI_SCRIPT_SETTLE, fill_claim, &about);
+    }
+    *out = shadow;
+    return APR_SUCCESS;
+}
+
+/*
  * A claim of Redis is taken over by the own memory, where what is about to be done must be known now: Redis will say that it is
  * free when its work time is over. Nobody else of this server can have it: who came meanwhile saw the shadow.
  */
@@ -189,6 +211,7 @@ apr_status_t vapi_redis_claim(vapi_state_t *st, const char *key, apr_size_t key_
     vapi_redis_node_t *node = node_of(st);
     about_t about = { key, key_len, vapi_redis_new_token(), fingerprint, NULL, 0, work };
     redisReply *reply;
+    int known;
     apr_status_t rv = recall_local(node, key, key_len, out, p);
 
     if (rv != APR_SUCCESS || out->verdict != VAPI_CLAIM_NONE) {
@@ -205,8 +228,9 @@ apr_status_t vapi_redis_claim(vapi_state_t *st, const char *key, apr_size_t key_
         return rv;
     }
     tell(out, reply, VAPI_CLAIM_MINE, p);
+    known = vapi_redis_number(reply, 1) != 0;
     freeReplyObject(reply);
-    if (out->verdict == VAPI_CLAIM_MINE) {
+    if (out->verdict == VAPI_CLAIM_MINE && (known || recall_lost(node, key, key_len, about.token, out, p) != APR_SUCCESS)) {
         out->token = about.token;
         out->fingerprint = fingerprint;
         out->left = work;
@@ -287,6 +311,9 @@ apr_status_t vapi_redis_recall(vapi_state_t *st, const char *key, apr_size_t key
     }
     if (rv == APR_SUCCESS) {
         tell(out, reply, VAPI_CLAIM_NONE, p);
+        if (out->verdict == VAPI_CLAIM_NONE && !vapi_redis_number(reply, 1)) {
+            recall_lost(node, key, key_len, 0, out, p);
+        }
         freeReplyObject(reply);
     }
     return rv;

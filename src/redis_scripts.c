@@ -20,14 +20,22 @@
     "local function text(n) return string.format('%.0f', n) end\n"                                                         \
     "local k = KEYS[2]\n"
 
-/* A claim is a hash: s its state (w, c, s), t token, f fingerprint, w until when its owner is alive, x until when it is kept, r
- * reply. */
+/*
+ * A claim is a hash: s its state (w, c, s), t token, f fingerprint, w until when its owner is alive, x until when it is kept, r reply.
+ * What was given back is remembered as such (g) until then: where nothing at all is found, Redis may have lost it.
+ */
 #define CLAIM                                                                                                              \
     BEGIN                                                                                                                  \
     "local c = redis.call('HMGET', k, 's', 't', 'f', 'w', 'x')\n"                                                          \
-    "local live = c[1] and tonumber(c[5]) > now\n"                                                                         \
+    "local known = c[1] and 1 or 0\n"                                                                                      \
+    "local live = c[1] and c[1] ~= 'g' and tonumber(c[5]) > now\n"                                                         \
     "local lost = c[1] == 'c' and tonumber(c[4]) <= now\n"                                                                 \
-    "local function keep(x) redis.call('PEXPIREAT', k, text(math.ceil(x / 1000))) end\n"
+    "local function keep(x) redis.call('PEXPIREAT', k, text(math.ceil(x / 1000))) end\n"                                   \
+    "local function give_back()\n"                                                                                         \
+    "  redis.call('DEL', k)\n"                                                                                             \
+    "  redis.call('HSET', k, 's', 'g', 'x', c[5])\n"                                                                       \
+    "  keep(tonumber(c[5]))\n"                                                                                             \
+    "end\n"
 
 #define TELL                                                                                                               \
     "if live then\n"                                                                                                       \
@@ -41,11 +49,11 @@ static const char claim_text[] =
     "if c[1] then redis.call('DEL', k) end\n"
     "redis.call('HSET', k, 's', 'w', 't', ARGV[2], 'f', ARGV[3], 'w', x, 'x', x)\n"
     "keep(now + ARGV[4])\n"
-    "return {0}\n";
+    "return {0, known}\n";
 
 static const char recall_text[] =
     CLAIM TELL
-    "return {3}\n";
+    "return {3, known}\n";
 
 static const char commit_text[] =
     CLAIM
@@ -59,7 +67,7 @@ static const char settle_text[] =
     CLAIM
     "if not live or c[2] ~= ARGV[2] or c[1] == 's' then return {3} end\n"
     "if tonumber(ARGV[4]) <= 0 then\n"
-    "  redis.call('DEL', k)\n"
+    "  give_back()\n"
     "  return {0}\n"
     "end\n"
     "local x = now + ARGV[4]\n"
@@ -72,7 +80,7 @@ static const char abandon_text[] =
     CLAIM
     "if not live then return {3} end\n"
     "if ARGV[2] ~= '' and (c[2] ~= ARGV[2] or (c[1] == 'c' and not lost)) then return {3} end\n"
-    "redis.call('DEL', k)\n"
+    "give_back()\n"
     "return {0}\n";
 
 /* ARGV: delta, limit, window in milliseconds, '1' to restart it. */
@@ -154,7 +162,7 @@ static const char forget_text[] =
     "  local stays = false\n"
     "  if string.sub(name, 1, 2) == 'c:' then\n"
     "    local c = redis.call('HMGET', at, 's', 'w', 'x')\n"
-    "    stays = c[1] and c[1] ~= 's' and tonumber(c[2]) > now\n"
+    "    stays = (c[1] == 'w' or c[1] == 'c') and tonumber(c[2]) > now\n"
     "  end\n"
     "  if not stays then\n"
     "    dropped = dropped + redis.call('DEL', at)\n"

@@ -95,6 +95,9 @@ for my $round (1 .. 5) {
     is(posts('again'), 2, 'what a server did itself before, it knows');
     $redis->start;
     is_ok($nodes[$_], 1, "server $_ finds it again") for 0 .. 2;
+    my $known = ask($nodes[0], 'again', 'call_A')->{json};
+    is(posts('again'), 2, 'Redis has lost all: what a server did itself before the outage it knows, still');
+    is_deeply(ask($nodes[1], 'again', 'call_A')->{json}, $known, 'and so does another again, by the first');
     ask($nodes[$_], "alone$_", 'call_A') for 0 .. 2;
     is(posts("alone$_"), 1, "what server $_ did meanwhile it knows still") for 0 .. 2;
     my @replies = at_once(\@nodes, tool_call('after', 'call_A', behaviour => 'delay=200'));

@@ -46,13 +46,38 @@ static void test_flushed(void **unused)
     redis_says("FLUSHALL");
     assert_int_equal(commit("a", token, "x", SEC), APR_NOTFOUND);
     assert_int_equal(VERB(occupy, crew[0].seat, one.token, SEC), APR_NOTFOUND);
-    take("a", SEC);
+    assert_int_equal(claim("a", SEC).verdict, VAPI_CLAIM_BUSY);    /* its owner may not know yet */
+    take("b", SEC);
     assert_int_equal(count("n", 1, -1, SEC, 0, &value), APR_SUCCESS);
     assert_int_equal(lease().chosen, 0);
     redis_says("SCRIPT FLUSH");
     assert_int_equal(lease().chosen, 1);
-    assert_int_equal(claim("a", SEC).verdict, VAPI_CLAIM_BUSY);
+    assert_int_equal(claim("b", SEC).verdict, VAPI_CLAIM_BUSY);
     assert_string_equal(log_text, "");
+}
+
+/* What this server settled it knows when Redis has lost all, and tells Redis again; what was given back it does not hold against anybody. */
+static void test_lost(void **unused)
+{
+    apr_uint64_t settled = take("settled", 10 * SEC), back = take("back", 10 * SEC), shut = take("shut", 10 * SEC);
+    vapi_state_t *other = open_redis(prefix);
+    vapi_claim_t c;
+
+    (void)unused;
+    assert_int_equal(settle("settled", settled, "the reply", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(settle("shut", shut, "", 60 * SEC), APR_SUCCESS);
+    assert_int_equal(st->provider->abandon(st, "back", 4, back), APR_SUCCESS);
+    c = claim_of(other, "shut", SEC);
+    assert_int_equal(c.verdict, VAPI_CLAIM_SETTLED);
+    assert_int_equal(other->provider->abandon(other, "shut", 4, c.token), APR_SUCCESS);
+    take("shut", SEC);                /* another server opened it: it is not taken for lost */
+    redis_says("FLUSHALL");
+    assert_int_equal(recall("settled").verdict, VAPI_CLAIM_SETTLED);
+    c = claim("settled", SEC);
+    assert_int_equal(c.verdict, VAPI_CLAIM_SETTLED);
+    assert_string_equal(c.reply, "the reply");
+    assert_string_equal(claim_of(other, "settled", SEC).reply, "the reply");
+    take("back", SEC);
 }
 
 /* Another server made another salt meanwhile: both go by that. */
@@ -510,6 +535,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_nothing_is_readable, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_flushed, set_up_redis, tear_down),
+        cmocka_unit_test_setup_teardown(test_lost, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_other_salt, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_away, set_up_redis, tear_down),
         cmocka_unit_test_setup_teardown(test_leases_of_before, set_up_redis, tear_down),
