@@ -1,8 +1,9 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /*
  * Claims. What was claimed in the own memory during an outage is asked for first, always: it is honoured while it lives. What
- * Redis gave, and what became of it, is also written to the own memory, as a shadow under another key: who comes during an outage
- * is measured by it, and nobody else, as another server may have freed the claim meanwhile.
+ * Redis gave, and what became of it, is also written to the own memory, as a shadow under another key. By it are measured who comes
+ * during an outage, and who comes when Redis knows nothing at all of the claim, since it came back empty; nobody else, as another
+ * server may have freed the claim meanwhile.
  */
 #include "redis_node.h"
 
