@@ -24,6 +24,12 @@ typedef struct vapi_names_t {
     apr_array_header_t *allow;          /* vapi_allow_t *, or NULL */
 } vapi_names_t;
 
+/** The names of a class, in order, in `p`. */
+const apr_array_header_t *vapi_names_sorted(apr_hash_t *objects, apr_pool_t *p);
+
+/** The NAME of a target that is written pool:NAME; NULL: it is another one. */
+const char *vapi_names_pool(const char *target);
+
 /** What an expression can name. */
 typedef enum { VAPI_NAME_LOOKUP = 0, VAPI_NAME_SET, VAPI_NAME_HOURS, VAPI_NAME_MAP, VAPI_NAME_SIGNAL, VAPI_NAME_POOL } vapi_name_class;
 

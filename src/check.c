@@ -141,9 +141,9 @@ static void check_route(vapi_check_t *check, const vapi_endpoint_t *e, const vap
 
 static int target_fits(const vapi_names_t *names, const char *target, vapi_form form)
 {
-    int is_pool = strncmp(target, "pool:", 5) == 0;
-    const vapi_pool_t *pool = is_pool ? apr_hash_get(names->pools, target + 5, APR_HASH_KEY_STRING) : NULL;
-    const vapi_destination_t *d = is_pool ? NULL : apr_hash_get(names->destinations, target, APR_HASH_KEY_STRING);
+    const char *name = vapi_names_pool(target);
+    const vapi_pool_t *pool = name ? apr_hash_get(names->pools, name, APR_HASH_KEY_STRING) : NULL;
+    const vapi_destination_t *d = name ? NULL : apr_hash_get(names->destinations, target, APR_HASH_KEY_STRING);
 
     return (pool && vapi_pool_fits(pool, form))
            || (d && vapi_destination_fits(d, form) && (!vapi_destination_is_runtime(d) || names->allow));

@@ -152,9 +152,8 @@ static int see_target(void *baton, const char *value, unsigned int line)
     const targets_t *targets = baton;
     apr_pool_t *p = targets->check->ptemp;
     const vapi_names_t *names = &vapi_host_conf(targets->host)->names;
-    int is_pool = strncmp(value, "pool:", 5) == 0;
-    apr_hash_t *known = is_pool ? names->pools : names->destinations;
-    const char *name = is_pool ? value + 5 : value;
+    const char *pool = vapi_names_pool(value), *name = pool ? pool : value;
+    apr_hash_t *known = pool ? names->pools : names->destinations;
 
     if (apr_hash_get(known, name, APR_HASH_KEY_STRING)) {
         return 0;
@@ -162,7 +161,7 @@ static int see_target(void *baton, const char *value, unsigned int line)
     vapi_check_report_data(targets->check, targets->host, targets->route->place,
                       apr_psprintf(p, "VapiRoute %s: VapiMap %s%s: there is no %s '%s'%s", targets->route->label,
                                    targets->route->map, line ? apr_psprintf(p, ", line %u", line) : ", default=",
-                                   is_pool ? "VapiPool" : "VapiDestination", name, vapi_check_nearest(known, name, p)));
+                                   pool ? "VapiPool" : "VapiDestination", name, vapi_check_nearest(known, name, p)));
     return 1;
 }
 

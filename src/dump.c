@@ -16,26 +16,6 @@
 #include "vapi_reply.h"
 #include "vapi_signal.h"
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The keys of a hash, sorted: a dump is compared with another. */
-static apr_array_header_t *sorted_names(apr_hash_t *hash, apr_pool_t *p)
-{
-    apr_array_header_t *names = apr_array_make(p, (int)apr_hash_count(hash), sizeof(const char *));
-    apr_hash_index_t *hi;
-
-    for (hi = apr_hash_first(p, hash); hi; hi = apr_hash_next(hi)) {
-        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_key(hi);
-    }
-    if (names->nelts) {
-        qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
-    }
-    return names;
-}
-
 typedef const char *(*describe_fn)(const void *object, apr_pool_t *p);
 
 static const char *describe_credential(const void *object, apr_pool_t *p)
@@ -79,7 +59,7 @@ static const char *describe_lookup(const void *object, apr_pool_t *p)
 
 static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objects, describe_fn describe, apr_pool_t *p)
 {
-    const apr_array_header_t *names = sorted_names(objects, p);
+    const apr_array_header_t *names = vapi_names_sorted(objects, p);
     int i;
 
     for (i = 0; i < names->nelts; i++) {
@@ -90,7 +70,7 @@ static void dump_class(apr_file_t *out, const char *directive, apr_hash_t *objec
 
 static void dump_pools(apr_file_t *out, apr_hash_t *pools, apr_pool_t *p)
 {
-    const apr_array_header_t *names = sorted_names(pools, p);
+    const apr_array_header_t *names = vapi_names_sorted(pools, p);
     int i, j;
 
     for (i = 0; i < names->nelts; i++) {
@@ -158,7 +138,7 @@ static void dump_tools(apr_file_t *out, const vapi_endpoint_t *e)
 
 static void dump_sets(apr_file_t *out, const vapi_endpoint_t *e, apr_pool_t *p)
 {
-    const apr_array_header_t *names = e->sets ? sorted_names(e->sets, p) : NULL;
+    const apr_array_header_t *names = e->sets ? vapi_names_sorted(e->sets, p) : NULL;
     int i, j;
 
     for (i = 0; names && i < names->nelts; i++) {

@@ -157,8 +157,8 @@ const char *vapi_given_add(vapi_given_t *given, const char *with, const vapi_nam
     if (strncmp(what, "var:", 4) == 0) {
         return add_set(given, what + 4, equals + 1, p);
     }
-    if (strncmp(what, "pool:", 5) == 0) {
-        return add_pool(given, what + 5, equals + 1, names, p);
+    if (vapi_names_pool(what)) {
+        return add_pool(given, vapi_names_pool(what), equals + 1, names, p);
     }
     return add_lookup(given, what, equals + 1, names, p);
 }

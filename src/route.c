@@ -65,8 +65,7 @@ static const char *read_target(vapi_route_t *route, const vapi_words_t *words, v
 {
     const char *error;
 
-    if (strncmp(route->target, "pool:", 5) == 0) {
-        route->pool = route->target + 5;
+    if ((route->pool = vapi_names_pool(route->target)) != NULL) {
         if (!vapi_word_is_name(route->pool)) {
             return apr_psprintf(p, "'%s' is no TARGET: pool:NAME, with the NAME of a VapiPool", route->target);
         }
@@ -253,13 +252,13 @@ static const char *dial_member(const vapi_route_t *route, const char *name, cons
 static const char *dial_target(const vapi_route_t *route, const vapi_names_t *names, vapi_form form, vapi_question_t *q,
                                vapi_decision_t *out)
 {
-    const char *target = q->destination;
+    const char *pool = vapi_names_pool(q->destination);
 
     memset(&out->taken, 0, sizeof(out->taken));
-    if (strncmp(target, "pool:", 5) == 0) {
-        return dial_member(route, target + 5, names, form, q, out);
+    if (pool) {
+        return dial_member(route, pool, names, form, q, out);
     }
-    out->destination = apr_hash_get(names->destinations, target, APR_HASH_KEY_STRING);
+    out->destination = apr_hash_get(names->destinations, q->destination, APR_HASH_KEY_STRING);
     return dial(route, names, form, q, out);
 }
 

@@ -3,7 +3,6 @@
  * Words of the configuration and numbers: nothing of a caller. */
 #include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <apr_strings.h>
 
@@ -35,23 +34,6 @@ static void set_named(json_t *object, const char *name, json_t *value, apr_pool_
 
     json_object_set_new(object, json_string_value(key), value);
     json_decref(key);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static apr_array_header_t *sorted_names(apr_hash_t *objects, apr_pool_t *p)
-{
-    apr_array_header_t *names = apr_array_make(p, (int)apr_hash_count(objects) + 1, sizeof(const char *));
-    apr_hash_index_t *hi;
-
-    for (hi = apr_hash_first(p, objects); hi; hi = apr_hash_next(hi)) {
-        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_key(hi);
-    }
-    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
-    return names;
 }
 
 /* ---- what was counted ---- */
@@ -138,7 +120,7 @@ static json_t *control_status(const vapi_metrics_t *metrics)
 static json_t *lookups_status(const vapi_metrics_t *metrics, apr_hash_t *objects, apr_pool_t *p)
 {
     static const char *const ends[VAPI_METRIC_LOOKUP_ENDS] = { "ok", "none", "error", "cached" };
-    const apr_array_header_t *names = sorted_names(objects, p);
+    const apr_array_header_t *names = vapi_names_sorted(objects, p);
     json_t *lookups = json_object(), *lookup;
     int i, end;
 
@@ -194,7 +176,7 @@ static json_t *pool_status(const vapi_global_t *global, const vapi_pool_t *pool,
 
 static json_t *pools_status(const vapi_global_t *global, apr_hash_t *objects, int *answered, apr_pool_t *p)
 {
-    const apr_array_header_t *names = sorted_names(objects, p);
+    const apr_array_header_t *names = vapi_names_sorted(objects, p);
     json_t *pools = json_object();
     int i;
 
