@@ -41,6 +41,7 @@
 #include "vapi_console.h"
 #include "vapi_errand.h"
 #include "vapi_log.h"
+#include "vapi_lookup.h"
 #include "vapi_metrics.h"
 #include "vapi_shared.h"
 #include "vapi_version.h"
@@ -99,18 +100,44 @@ static int open_actions(vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
     return 1;
 }
 
-/* Every pool of every host, and whoever is in it, as the store knows them. As long as a lease lasts it is known whose it is. */
+static void lengthen(apr_interval_time_t *longest, apr_interval_time_t span)
+{
+    *longest = span > *longest ? span : *longest;
+}
+
+/* As long as a lease lasts it is known whose it is, and as long as anything is kept of a caller it can be forgotten. */
+static void measure_keeping(const vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
+{
+    vapi_state_t *state = global->state;
+    apr_hash_index_t *hi;
+    int i;
+
+    for (; s; s = s->next) {
+        const vapi_names_t *names = &vapi_host_conf(s)->names;
+
+        for (hi = apr_hash_first(pconf, names->pools); hi; hi = apr_hash_next(hi)) {
+            lengthen(&state->trail, vapi_pool_lease(apr_hash_this_val(hi)) + vapi_pool_wrap_up(apr_hash_this_val(hi)));
+            lengthen(&state->owned, vapi_pool_sticky(apr_hash_this_val(hi)));
+        }
+        for (hi = apr_hash_first(pconf, names->lookups); hi; hi = apr_hash_next(hi)) {
+            lengthen(&state->owned, vapi_lookup_cache(apr_hash_this_val(hi)));
+        }
+    }
+    for (i = 0; i < global->endpoints->nelts; i++) {
+        lengthen(&state->owned, vapi_endpoint_limits(APR_ARRAY_IDX(global->endpoints, i, vapi_endpoint_t *))->caller_window);
+    }
+    lengthen(&state->owned, state->trail);
+}
+
+/* Every pool of every host, and whoever is in it, as the store knows them. */
 static apr_status_t seat_pools(const vapi_global_t *global, server_rec *s, apr_pool_t *pconf)
 {
     apr_status_t rv = APR_SUCCESS;
-    apr_interval_time_t lasts;
     apr_hash_index_t *hi;
 
     for (; s; s = s->next) {
         for (hi = apr_hash_first(pconf, vapi_host_conf(s)->names.pools); hi && rv == APR_SUCCESS; hi = apr_hash_next(hi)) {
             rv = vapi_pool_seat(apr_hash_this_val(hi), global->state, pconf);
-            lasts = vapi_pool_lease(apr_hash_this_val(hi)) + vapi_pool_wrap_up(apr_hash_this_val(hi));
-            global->state->trail = lasts > global->state->trail ? lasts : global->state->trail;
         }
     }
     return rv;
@@ -136,6 +163,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: no shared memory can be had");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
+    measure_keeping(global, s, pconf);
     if ((rv = seat_pools(global, s, pconf)) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s, "vapi: VapiPool: the store (%s) does not take the members", global->provider->name);
         return HTTP_INTERNAL_SERVER_ERROR;

@@ -30,6 +30,9 @@ const char *vapi_lookup_make(vapi_lookup_t **out, const vapi_words_t *words, vap
 void vapi_lookup_set_number(vapi_lookup_t *lookup, int number);
 int vapi_lookup_number(const vapi_lookup_t *lookup);
 
+/** cache=: how long an answer is kept; 0: it is not. */
+apr_interval_time_t vapi_lookup_cache(const vapi_lookup_t *lookup);
+
 const char *vapi_lookup_name(const vapi_lookup_t *lookup);
 const char *vapi_lookup_describe(const vapi_lookup_t *lookup, apr_pool_t *p);
 

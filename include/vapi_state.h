@@ -107,6 +107,16 @@ typedef struct vapi_owned_t {
     apr_size_t key_len;
 } vapi_owned_t;
 
+/** Adds one to an array of them. */
+static inline void vapi_owned_add(apr_array_header_t *owned, vapi_kind kind, const char *key, apr_size_t key_len)
+{
+    vapi_owned_t *thing = (vapi_owned_t *)apr_array_push(owned);
+
+    thing->kind = kind;
+    thing->key = key;
+    thing->key_len = key_len;
+}
+
 typedef struct vapi_state_provider_t {
     const char *name;              /* as written in the directive, in logs and in `status`: "shm", "redis" */
 
@@ -250,7 +260,8 @@ struct vapi_state_t {
     const vapi_state_provider_t *provider;
     apr_interval_time_t keep;      /* how long settled deliveries are kept (keep=) */
     apr_interval_time_t trail;     /* how long it is known where a call was sent, if that is longer: as long as a lease may last; set by
-                                      mod_vapi_transfer */
+                                      mod_vapi_transfer, as is the next */
+    apr_interval_time_t owned;     /* how long anything may be kept about a caller, if that is longer than both */
 };
 
 /** Registers the shared-memory provider; from the module's register_hooks. */

@@ -346,16 +346,13 @@ void vapi_delivery_after(const vapi_delivery_t *d, vapi_question_t *q, const vap
 
 void vapi_delivery_owns(const vapi_delivery_t *d, vapi_kind kind, const char *key, apr_size_t key_len)
 {
-    vapi_owned_t *thing = apr_array_push(d->owned);
-
-    thing->kind = kind;
-    thing->key = key;
-    thing->key_len = key_len;
+    vapi_owned_add(d->owned, kind, key, key_len);
 }
 
 /* What is kept about a call is its caller's, and goes when he is to be forgotten. */
 static void own(const vapi_delivery_t *d)
 {
+    const vapi_state_t *state = d->global->state;
     const char *trail;
     apr_size_t len;
 
@@ -366,7 +363,7 @@ static void own(const vapi_delivery_t *d)
     trail = vapi_trail_key(&d->once, &len);
     vapi_delivery_owns(d, VAPI_KIND_NOTES, trail, len);
     d->global->provider->own(d->global->state, vapi_once_owner(d->host->id, d->caller, d->pool), (const vapi_owned_t *)d->owned->elts,
-                             d->owned->nelts, d->global->state->keep);
+                             d->owned->nelts, state->owned > state->keep ? state->owned : state->keep);
 }
 
 void vapi_delivery_close(const vapi_delivery_t *d)

@@ -110,6 +110,11 @@ int vapi_lookup_number(const vapi_lookup_t *lookup)
     return lookup->number;
 }
 
+apr_interval_time_t vapi_lookup_cache(const vapi_lookup_t *lookup)
+{
+    return lookup->cache;
+}
+
 const char *vapi_lookup_name(const vapi_lookup_t *lookup)
 {
     return lookup->name;
@@ -241,12 +246,8 @@ static const vapi_answer_t *recall(const char *key, apr_size_t len, vapi_reach_t
 /* Also where the store did not say that it keeps it: it may. */
 static void tell_kept(const char *key, apr_size_t len, vapi_reach_t *reach)
 {
-    vapi_owned_t *kept = reach->kept ? apr_array_push(reach->kept) : NULL;
-
-    if (kept) {
-        kept->kind = VAPI_KIND_VALUE;
-        kept->key = key;
-        kept->key_len = len;
+    if (reach->kept) {
+        vapi_owned_add(reach->kept, VAPI_KIND_VALUE, key, len);
     }
 }
 

@@ -174,15 +174,6 @@ void vapi_gate_came_back(const vapi_once_t *once, int transfers)
 
 /* ---- what is kept ---- */
 
-static void push_owned(apr_array_header_t *owned, vapi_kind kind, const char *key, apr_size_t len)
-{
-    vapi_owned_t *thing = apr_array_push(owned);
-
-    thing->kind = kind;
-    thing->key = key;
-    thing->key_len = len;
-}
-
 void vapi_once_owned(const vapi_once_t *once, const char *caller, apr_array_header_t *owned)
 {
     static const struct {
@@ -194,10 +185,10 @@ void vapi_once_owned(const vapi_once_t *once, const char *caller, apr_array_head
 
     for (i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
         call_key(once, kept[i].what, &hold);
-        push_owned(owned, kept[i].kind, hold.key, hold.key_len);
+        vapi_owned_add(owned, kept[i].kind, hold.key, hold.key_len);
     }
     hold.key = make_key(once, "caller", caller, "", &hold.key_len);
-    push_owned(owned, VAPI_KIND_COUNTER, hold.key, hold.key_len);
+    vapi_owned_add(owned, VAPI_KIND_COUNTER, hold.key, hold.key_len);
 }
 
 const char *vapi_once_owner(const char *host, const char *caller, apr_pool_t *p)

@@ -205,6 +205,18 @@ sub takers {
     $s->stop;
 }
 
+# ---- who is preferred is forgotten as long as he is known, also where deliveries are kept for less
+
+{
+    my $s = server("VapiState shm keep=1\n" . pool('team strategy=round-robin sticky=60', map { "$_ $number{$_} capacity=9" } qw(a b c)), 'VapiRoute pool:team');
+    is(takers($s, 1, caller => '+12125550100'), 'a', 'keep=1: a caller');
+    is(takers($s, 1, caller => undef), 'b', 'and another');
+    sleep 1.6;
+    cmp_ok($s->post('/vapi/console/forget', $json->encode({ number => '+12125550100' }))->{json}{forgotten}, '>', 0, 'is forgotten later');
+    is(takers($s, 1, caller => '+12125550100'), 'c', 'with whom he had');
+    $s->stop;
+}
+
 # ---- explain and given answers
 
 {
