@@ -106,6 +106,9 @@ int vapi_delivery_is_moving(const vapi_delivery_t *d, const vapi_decision_t *dec
 /** A record with what every line of this delivery has. */
 void vapi_delivery_record(const vapi_delivery_t *d, const vapi_question_t *q, vapi_record_t *record);
 
+/** Gives d->once the store as this request sees it until its deadline. */
+void vapi_delivery_see_state(vapi_delivery_t *d);
+
 /** Shortens the deadline to `budget` from the arrival, if that is less than it had. */
 void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget);
 

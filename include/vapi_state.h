@@ -28,7 +28,7 @@
 #include <httpd.h>
 
 #define VAPI_STATE_GROUP   "vapi-state"
-#define VAPI_STATE_VERSION "2"
+#define VAPI_STATE_VERSION "3"
 
 typedef enum {
     VAPI_CLAIM_MINE = 0,    /* nobody had it: the caller works on it now, and must settle or abandon it */
@@ -254,6 +254,13 @@ typedef struct vapi_state_provider_t {
 
     /** Can the store be reached now? May be NULL: it is always there. */
     int (*is_reached)(vapi_state_t *st);
+
+    /**
+     * The store as one request sees it that has `left` (microseconds) to live, in `p`: no verb makes it wait past that, nor do all
+     * together for more than a part of it; what cannot be had in the time is answered as when the store is out of reach. For all
+     * threads of the request. May be NULL: nothing here waits.
+     */
+    vapi_state_t *(*within)(vapi_state_t *st, apr_interval_time_t left, apr_pool_t *p);
 } vapi_state_provider_t;
 
 struct vapi_state_t {
@@ -263,6 +270,12 @@ struct vapi_state_t {
                                       mod_vapi_transfer, as is the next */
     apr_interval_time_t owned;     /* how long anything may be kept about a caller, if that is longer than both */
 };
+
+/** `st` as one request sees it that has `left` to live: see within() above. */
+static inline vapi_state_t *vapi_state_within(vapi_state_t *st, apr_interval_time_t left, apr_pool_t *p)
+{
+    return st->provider->within ? st->provider->within(st, left, p) : st;
+}
 
 /** Registers the shared-memory provider; from the module's register_hooks. */
 void vapi_state_shm_register(apr_pool_t *p);

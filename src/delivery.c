@@ -8,6 +8,7 @@
 #include <httpd.h>
 #include <http_log.h>
 
+#include "vapi_clock.h"
 #include "vapi_delivery.h"
 #include "vapi_metrics.h"
 #include "vapi_shared.h"
@@ -79,11 +80,17 @@ void vapi_delivery_log(const vapi_delivery_t *d, const vapi_record_t *record)
     }
 }
 
+void vapi_delivery_see_state(vapi_delivery_t *d)
+{
+    d->once.state = vapi_state_within(d->global->state, vapi_clock_left(d->deadline), d->pool);
+    d->once.deadline = d->deadline;
+}
+
 void vapi_delivery_limit(vapi_delivery_t *d, apr_interval_time_t budget)
 {
     if (d->arrival + budget < d->deadline) {
         d->deadline = d->arrival + budget;
-        d->once.deadline = d->deadline;
+        vapi_delivery_see_state(d);
     }
 }
 
@@ -171,7 +178,7 @@ vapi_desk_t *vapi_delivery_desk(const vapi_delivery_t *d)
         return NULL;
     }
     desk = apr_pcalloc(d->pool, sizeof(*desk));
-    desk->state = d->global->state;
+    desk->state = d->once.state;
     desk->host = d->host->id;
     desk->call = d->once.call;
     desk->caller = d->caller;
@@ -246,7 +253,7 @@ void vapi_delivery_open(vapi_delivery_t *d, apr_time_t until)
     vapi_errands_t *errands = apr_pcalloc(d->pool, sizeof(*errands));
 
     reach->child = d->global->child;
-    reach->state = d->global->state;
+    reach->state = d->once.state;
     reach->host = d->host->id;
     reach->deadline = until;
     reach->made = apr_hash_make(d->pool);
@@ -352,7 +359,7 @@ void vapi_delivery_owns(const vapi_delivery_t *d, vapi_kind kind, const char *ke
 /* What is kept about a call is its caller's, and goes when he is to be forgotten. */
 static void own(const vapi_delivery_t *d)
 {
-    const vapi_state_t *state = d->global->state;
+    vapi_state_t *state = d->once.state;
     const char *trail;
     apr_size_t len;
 
@@ -362,8 +369,8 @@ static void own(const vapi_delivery_t *d)
     vapi_once_owned(&d->once, d->caller, d->owned);
     trail = vapi_trail_key(&d->once, &len);
     vapi_delivery_owns(d, VAPI_KIND_NOTES, trail, len);
-    d->global->provider->own(d->global->state, vapi_once_owner(d->host->id, d->caller, d->pool), (const vapi_owned_t *)d->owned->elts,
-                             d->owned->nelts, state->owned > state->keep ? state->owned : state->keep);
+    state->provider->own(state, vapi_once_owner(d->host->id, d->caller, d->pool), (const vapi_owned_t *)d->owned->elts,
+                         d->owned->nelts, state->owned > state->keep ? state->owned : state->keep);
 }
 
 void vapi_delivery_close(const vapi_delivery_t *d)

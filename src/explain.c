@@ -446,10 +446,9 @@ int vapi_explain(request_rec *r, int may_manage)
     }
     x->d.r = endpoint;    /* Apache's own variables are those of the endpoint, not of the console */
     x->d.caller = vapi_message_caller(x->d.message);
-    x->d.once.state = x->d.global->state;
+    vapi_delivery_see_state(&x->d);
     x->d.once.host = x->d.host->id;
     x->d.once.call = x->d.message->call_id;
-    x->d.once.deadline = x->d.deadline;
     x->d.once.pool = r->pool;
     if (lookups) {
         vapi_delivery_open(&x->d, vapi_delivery_post_time(&x->d));

@@ -9,7 +9,8 @@
  *
  *   the line is read          src/redis_configure.c
  *   a verb is put together    src/redis_claims.c, src/redis_kept.c, src/redis_seats.c
- *   it is asked               src/redis_node.c (the salt) over src/redis_link.c (connections, being away) and src/redis_tls.c
+ *   it is asked               src/redis_node.c (the salt) over src/redis_link.c (connections and their time)
+ *                             with src/redis_away.c, src/redis_address.c and src/redis_tls.c
  *   Redis does it in one step src/redis_scripts.c
  *
  * What Redis cannot be asked is asked of this server's own memory, the provider "shm" of mod_vapi_transfer.
@@ -73,6 +74,7 @@ static apr_status_t enter_child(vapi_state_t *st, server_rec *s, apr_pool_t *pch
 {
     vapi_redis_node_t *node = (vapi_redis_node_t *)st;
 
+    vapi_redis_links_enter_child(node->links);
     apr_pool_cleanup_register(pchild, node->links, close_links, apr_pool_cleanup_null);
     return vapi_redis_local(node)->child ? vapi_redis_local(node)->child(node->local, s, pchild) : APR_SUCCESS;
 }
@@ -106,7 +108,8 @@ static const vapi_state_provider_t provider = {
     vapi_redis_rest,
     vapi_redis_present,
     vapi_redis_survey,
-    is_reached
+    is_reached,
+    vapi_redis_within
 };
 
 static void register_hooks(apr_pool_t *p)

@@ -4,27 +4,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <apr_lib.h>
 #include <apr_strings.h>
-#include <http_config.h>
-#include <http_log.h>
 
+#include "redis_address.h"
+#include "redis_away.h"
 #include "redis_tls.h"
-
-extern module AP_MODULE_DECLARE_DATA vapi_state_redis_module;
-APLOG_USE_MODULE(vapi_state_redis);
 
 #define STEP_TIME   apr_time_from_msec(500)
 #define ALL_TIME    apr_time_from_sec(1)
-#define TRY_AGAIN   apr_time_from_sec(1)
-#define SAY_AGAIN   apr_time_from_sec(60)
-#define LEAST_TIME  apr_time_from_msec(50)
+#define LEAST_TIME  apr_time_from_msec(100)     /* who asks at all waits so long */
+#define LEAST_SHARE apr_time_from_msec(250)
 #define WHY_LENGTH  160
 
 typedef struct link_t link_t;
@@ -34,30 +27,92 @@ struct link_t {
     link_t *next;
 };
 
-/* Shared by all processes of this server. Times are of the monotonic clock; 0: never, or not. */
-typedef struct away_t {
-    _Atomic apr_int64_t since;     /* Redis is away since then */
-    _Atomic apr_int64_t until;     /* nobody asks before */
-    _Atomic apr_int64_t said;
-    _Atomic apr_int64_t no_room_said;
-} away_t;
-
 struct vapi_redis_links_t {
     vapi_redis_server_t server;
-    server_rec *s;
+    vapi_redis_host_t *host;
     vapi_redis_tls_t *tls;
-    away_t *away;
+    vapi_redis_away_t *away;
     apr_thread_mutex_t *mutex;     /* of the two below */
     link_t *idle;
     pid_t owner;                   /* whose connections these are */
 };
 
-static apr_time_t now_of_clock(void)
-{
-    struct timespec ts;
+/* What is asked now. */
+typedef struct question_t {
+    vapi_redis_patience_t *patience;    /* NULL: that of one question */
+    apr_time_t began, end;         /* of vapi_redis_now() */
+    apr_interval_time_t step;      /* how long the latest step may wait */
+    const char *error;             /* NULL, or what is wrong: a constant, or why */
+    char why[WHY_LENGTH];
+} question_t;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (apr_time_t)ts.tv_sec * APR_USEC_PER_SEC + ts.tv_nsec / 1000 + 1;
+/* ---- time ---- */
+
+void vapi_redis_be_patient(vapi_redis_patience_t *patience, apr_interval_time_t left)
+{
+    patience->end = vapi_redis_now() + left;
+    patience->share = left / 4 > LEAST_SHARE ? left / 4 : LEAST_SHARE;
+    atomic_init(&patience->left, patience->share);
+}
+
+/* @return 0: the request has waited enough */
+static int begin(question_t *q, vapi_redis_patience_t *patience)
+{
+    apr_interval_time_t left = patience ? atomic_load(&patience->left) : ALL_TIME;
+
+    q->patience = patience;
+    q->began = vapi_redis_now();
+    q->end = q->began + (left < ALL_TIME ? left : ALL_TIME);
+    if (patience && q->end > patience->end) {
+        q->end = patience->end;
+    }
+    if (q->end < q->began + LEAST_TIME) {
+        q->end = q->began + LEAST_TIME;
+    }
+    q->error = NULL;
+    return left > 0;
+}
+
+static apr_interval_time_t time_of(question_t *q, int steps)
+{
+    apr_interval_time_t left = (q->end - vapi_redis_now()) / steps;
+
+    q->step = left < LEAST_TIME ? LEAST_TIME : left < STEP_TIME ? left : STEP_TIME;
+    return q->step;
+}
+
+static struct timeval timeval_of(apr_interval_time_t span)
+{
+    const struct timeval tv = { (time_t)(span / APR_USEC_PER_SEC), (suseconds_t)(span % APR_USEC_PER_SEC) };
+
+    return tv;
+}
+
+static const char *has_waited(question_t *q)
+{
+    apr_snprintf(q->why, WHY_LENGTH, "a request has waited %" APR_TIME_T_FMT " ms for its answers in all",
+                 apr_time_as_msec(q->patience->share));
+    return q->why;
+}
+
+/* The time was cut since the request's earlier questions took theirs. */
+static const char *is_late(question_t *q)
+{
+    if (q->patience && q->step < STEP_TIME && atomic_load(&q->patience->left) < q->patience->share / 2) {
+        return has_waited(q);
+    }
+    apr_snprintf(q->why, WHY_LENGTH, "it does not answer within %" APR_TIME_T_FMT " ms", apr_time_as_msec(q->step + 999));
+    return q->why;
+}
+
+/* Its answers come, but too slowly for a request that asks many times: as good as none. */
+static void end(question_t *q, vapi_redis_away_t *away)
+{
+    apr_interval_time_t took = vapi_redis_now() - q->began;
+
+    if (q->patience && atomic_fetch_sub(&q->patience->left, took) <= took) {
+        vapi_redis_is_away(away, has_waited(q));
+    }
 }
 
 /* ---- the connections ---- */
@@ -85,6 +140,11 @@ void vapi_redis_links_close(vapi_redis_links_t *links)
     apr_thread_mutex_lock(links->mutex);
     close_all(links);
     apr_thread_mutex_unlock(links->mutex);
+}
+
+void vapi_redis_links_enter_child(vapi_redis_links_t *links)
+{
+    vapi_redis_host_enter_child(links->host);
 }
 
 static link_t *take_idle(vapi_redis_links_t *links)
@@ -166,35 +226,30 @@ static const char *explain(const redisReply *reply, char *why)
 }
 
 /* Of a connection that failed. */
-static const char *fault_of(const redisContext *c, char *why)
+static const char *fault_of(question_t *q, const redisContext *c)
 {
     if (c->err == REDIS_ERR_EOF) {
         return "it closed the connection";
     }
     if (c->err == REDIS_ERR_IO && (errno == EAGAIN || errno == ETIMEDOUT)) {
-        return "it does not answer within 500 ms";
+        return is_late(q);
     }
-    apr_cpystrn(why, c->errstr, WHY_LENGTH);
-    return why;
+    apr_cpystrn(q->why, c->errstr, WHY_LENGTH);
+    return q->why;
 }
 
-static void set_time(redisContext *c, apr_time_t end)
+static void set_time(question_t *q, redisContext *c)
 {
-    apr_interval_time_t left = end - now_of_clock();
-    struct timeval tv = { 0, 0 };
-
-    left = left < LEAST_TIME ? LEAST_TIME : left < STEP_TIME ? left : STEP_TIME;
-    tv.tv_usec = (suseconds_t)left;
-    redisSetTimeout(c, tv);
+    redisSetTimeout(c, timeval_of(time_of(q, 1)));
 }
 
 /* hiredis limits each read alone: an answer that drips would never end. @return NULL: see fault_of */
-static redisReply *read_reply(redisContext *c, apr_time_t end)
+static redisReply *read_reply(const question_t *q, redisContext *c)
 {
     void *reply = NULL;
 
     while (redisGetReplyFromReader(c, &reply) == REDIS_OK && !reply) {
-        if (now_of_clock() > end + LEAST_TIME) {
+        if (vapi_redis_now() > q->end + LEAST_TIME) {
             c->err = REDIS_ERR_IO;
             errno = ETIMEDOUT;
             return NULL;
@@ -207,7 +262,7 @@ static redisReply *read_reply(redisContext *c, apr_time_t end)
 }
 
 /* What was put in before goes out. */
-static redisReply *exchange(redisContext *c, apr_time_t end)
+static redisReply *exchange(const question_t *q, redisContext *c)
 {
     int sent = 0;
 
@@ -216,27 +271,27 @@ static redisReply *exchange(redisContext *c, apr_time_t end)
             return NULL;
         }
     }
-    return read_reply(c, end);
+    return read_reply(q, c);
 }
 
 /* One of the answers to who we are. @return NULL or what is wrong */
-static const char *read_greeting(redisContext *c, apr_time_t end, const char *otherwise, char *why)
+static const char *read_greeting(question_t *q, redisContext *c, const char *otherwise)
 {
-    redisReply *reply = exchange(c, end);
+    redisReply *reply = exchange(q, c);
     const char *error = NULL;
 
     if (!reply) {
-        return fault_of(c, why);
+        return fault_of(q, c);
     }
     if (reply->type == REDIS_REPLY_ERROR) {
-        error = begins(reply, "LOADING") || begins(reply, "NOAUTH") || begins(reply, "NOPERM") ? explain(reply, why) : otherwise;
+        error = begins(reply, "LOADING") || begins(reply, "NOAUTH") || begins(reply, "NOPERM") ? explain(reply, q->why) : otherwise;
     }
     freeReplyObject(reply);
     return error;
 }
 
 /* AUTH and SELECT go out together. @return NULL or what is wrong */
-static const char *greet(const vapi_redis_server_t *server, redisContext *c, apr_time_t end, char *why)
+static const char *greet(question_t *q, const vapi_redis_server_t *server, redisContext *c)
 {
     const char *auth[] = { "AUTH", server->user ? server->user : server->password, server->password };
     const char *error = NULL, *select_error = NULL;
@@ -248,46 +303,57 @@ static const char *greet(const vapi_redis_server_t *server, redisContext *c, apr
         redisAppendCommand(c, "SELECT %d", server->db);
     }
     if (server->password) {
-        error = read_greeting(c, end, "it refuses the password, or the user, of VapiState", why);
+        error = read_greeting(q, c, "it refuses the password, or the user, of VapiState");
     }
     if (server->db && !c->err) {
-        select_error = read_greeting(c, end, "it has no database of the number that stands behind the / in VapiState", why);
+        select_error = read_greeting(q, c, "it has no database of the number that stands behind the / in VapiState");
     }
     return error ? error : select_error;
 }
 
-static redisContext *connect_to(const vapi_redis_links_t *links, apr_time_t end, const char **error, char *why)
+/* The first address that takes it; each has its part of the time that is left. @return NULL: q->error */
+static redisContext *reach(question_t *q, const vapi_redis_links_t *links)
 {
-    const struct timeval step = { 0, (suseconds_t)STEP_TIME };
-    redisContext *c = redisConnectWithTimeout(links->server.host, links->server.port, step);
+    vapi_redis_address_t addresses[VAPI_REDIS_ADDRESSES];
+    int i, n = vapi_redis_host_find(links->host, time_of(q, 2), addresses, &q->error);
+    redisContext *c;
+
+    for (i = 0; i < n; i++) {
+        c = redisConnectWithTimeout(addresses[i].text, links->server.port, timeval_of(time_of(q, n - i)));
+        if (c && !c->err) {
+            return c;
+        }
+        q->error = c ? fault_of(q, c) : "no memory";
+        if (c) {
+            redisFree(c);
+        }
+    }
+    return NULL;
+}
+
+static redisContext *connect_to(question_t *q, const vapi_redis_links_t *links)
+{
+    redisContext *c = reach(q, links);
 
     if (!c) {
-        *error = "no memory";
         return NULL;
     }
-    *error = NULL;
-    if (c->err) {
-        *error = fault_of(c, why);
+    fcntl(c->fd, F_SETFD, FD_CLOEXEC);
+    redisEnableKeepAlive(c);
+    set_time(q, c);
+    q->error = links->tls ? vapi_redis_tls_begin(links->tls, c, q->why, WHY_LENGTH) : NULL;
+    if (!q->error) {
+        q->error = greet(q, &links->server, c);
     }
-    else {
-        fcntl(c->fd, F_SETFD, FD_CLOEXEC);
-        redisEnableKeepAlive(c);
-        set_time(c, end);
-        if (links->tls) {
-            *error = vapi_redis_tls_begin(links->tls, c, why, WHY_LENGTH);
-        }
-        if (!*error) {
-            *error = greet(&links->server, c, end, why);
-        }
-    }
-    if (*error) {
+    if (q->error) {
         redisFree(c);
         return NULL;
     }
     return c;
 }
 
-static link_t *get_link(vapi_redis_links_t *links, apr_time_t end, const char **error, char *why)
+/* @return NULL: q->error */
+static link_t *get_link(question_t *q, vapi_redis_links_t *links)
 {
     link_t *link;
     redisContext *c;
@@ -298,91 +364,26 @@ static link_t *get_link(vapi_redis_links_t *links, apr_time_t end, const char **
         }
         close_link(link);
     }
-    c = connect_to(links, end, error, why);
+    c = connect_to(q, links);
     if (!c) {
         return NULL;
     }
     link = calloc(1, sizeof *link);
     if (!link) {
         redisFree(c);
-        *error = "no memory";
+        q->error = "no memory";
         return NULL;
     }
     link->c = c;
     return link;
 }
 
-/* ---- being away ---- */
-
-/* Everybody; while it is away one a second. */
-static int may_ask(away_t *away, apr_time_t now)
-{
-    apr_int64_t until = atomic_load(&away->until);
-
-    if (!atomic_load(&away->since)) {
-        return 1;
-    }
-    return now >= until && atomic_compare_exchange_strong(&away->until, &until, now + TRY_AGAIN);
-}
-
-static int is_time_to_say(_Atomic apr_int64_t *said, apr_time_t now)
-{
-    apr_int64_t last = atomic_load(said);
-
-    return (!last || now - last >= SAY_AGAIN) && atomic_compare_exchange_strong(said, &last, now);
-}
-
-static void note_away(vapi_redis_links_t *links, const char *why)
-{
-    const vapi_redis_server_t *server = &links->server;
-    apr_time_t now = now_of_clock();
-    apr_int64_t since = 0;
-    int begins_now;
-
-    atomic_store(&links->away->until, now + TRY_AGAIN);
-    begins_now = atomic_compare_exchange_strong(&links->away->since, &since, now);
-    if (begins_now) {
-        atomic_store(&links->away->said, now);
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, links->s,
-                     "VapiState: Redis at %s port %d cannot be used: %s. Until it can, claims and leases hold on this node alone",
-                     server->host, server->port, why);
-    }
-    else if (is_time_to_say(&links->away->said, now)) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, links->s,
-                     "VapiState: Redis at %s port %d cannot be used for %" APR_TIME_T_FMT
-                     " seconds now: %s. Claims and leases hold on this node alone",
-                     server->host, server->port, apr_time_sec(now - since), why);
-    }
-}
-
-/* An answer to what was asked before it went away shows nothing. */
-static void note_back(vapi_redis_links_t *links, apr_time_t asked)
-{
-    apr_int64_t since = atomic_load(&links->away->since);
-
-    if (since && asked > since && atomic_compare_exchange_strong(&links->away->since, &since, 0)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, links->s,
-                     "VapiState: Redis at %s port %d is back after %" APR_TIME_T_FMT " seconds", links->server.host,
-                     links->server.port, apr_time_sec(asked - since));
-    }
-}
-
 /* ---- asking ---- */
 
-static apr_status_t no_room(vapi_redis_links_t *links)
-{
-    if (is_time_to_say(&links->away->no_room_said, now_of_clock())) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, 0, links->s,
-                     "VapiState: Redis at %s port %d has no room (maxmemory): what comes is refused until it has",
-                     links->server.host, links->server.port);
-    }
-    return APR_ENOSPC;
-}
-
 /* `text` is the script that argv names, or NULL. Where Redis does not have it argv and lens are changed. */
-static redisReply *send_words(redisContext *c, apr_time_t end, const char *text, int argc, const char **argv, size_t *lens)
+static redisReply *send_words(const question_t *q, redisContext *c, const char *text, int argc, const char **argv, size_t *lens)
 {
-    redisReply *reply = redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(c, end) : NULL;
+    redisReply *reply = redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(q, c) : NULL;
 
     if (!text || !reply || reply->type != REDIS_REPLY_ERROR || !begins(reply, "NOSCRIPT")) {
         return reply;
@@ -392,48 +393,40 @@ static redisReply *send_words(redisContext *c, apr_time_t end, const char *text,
     lens[0] = strlen(argv[0]);
     argv[1] = text;
     lens[1] = strlen(text);
-    return redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(c, end) : NULL;
+    return redisAppendCommandArgv(c, argc, argv, lens) == REDIS_OK ? exchange(q, c) : NULL;
 }
 
 /* An error of Redis makes it as useless as one of the connection, but for want of room. */
-static apr_status_t judge(vapi_redis_links_t *links, link_t *link, redisReply *reply, apr_time_t asked)
+static apr_status_t judge(question_t *q, vapi_redis_links_t *links, link_t *link, redisReply *reply)
 {
-    char why[WHY_LENGTH];
-
     if (reply && reply->type != REDIS_REPLY_ERROR) {
         give_back(links, link);
-        note_back(links, asked);
+        vapi_redis_is_back(links->away, q->began);
         return APR_SUCCESS;
     }
     if (reply && begins(reply, "OOM")) {
         give_back(links, link);
-        return no_room(links);
+        vapi_redis_has_no_room(links->away);
+        return APR_ENOSPC;
     }
-    note_away(links, reply ? explain(reply, why) : fault_of(link->c, why));
+    vapi_redis_is_away(links->away, reply ? explain(reply, q->why) : fault_of(q, link->c));
     close_link(link);
     return VAPI_REDIS_AWAY;
 }
 
-static apr_status_t ask(vapi_redis_links_t *links, redisReply **out, const char *text, int argc, const char **argv, size_t *lens)
+static apr_status_t ask(question_t *q, vapi_redis_links_t *links, redisReply **out, const char *text, int argc, const char **argv,
+                        size_t *lens)
 {
-    apr_time_t now = now_of_clock(), end = now + ALL_TIME;
-    char why[WHY_LENGTH];
-    const char *error = NULL;
+    link_t *link = get_link(q, links);
     apr_status_t rv;
-    link_t *link;
 
-    *out = NULL;
-    if (!may_ask(links->away, now)) {
-        return VAPI_REDIS_AWAY;
-    }
-    link = get_link(links, end, &error, why);
     if (!link) {
-        note_away(links, error);
+        vapi_redis_is_away(links->away, q->error);
         return VAPI_REDIS_AWAY;
     }
-    set_time(link->c, end);
-    *out = send_words(link->c, end, text, argc, argv, lens);
-    rv = judge(links, link, *out, now);
+    set_time(q, link->c);
+    *out = send_words(q, link->c, text, argc, argv, lens);
+    rv = judge(q, links, link, *out);
     if (rv != APR_SUCCESS && *out) {
         freeReplyObject(*out);
         *out = NULL;
@@ -441,24 +434,28 @@ static apr_status_t ask(vapi_redis_links_t *links, redisReply **out, const char 
     return rv;
 }
 
-apr_status_t vapi_redis_links_ask(vapi_redis_links_t *links, redisReply **reply, int argc, const char **argv)
+apr_status_t vapi_redis_links_run(vapi_redis_links_t *links, vapi_redis_patience_t *patience, redisReply **reply, const char *text,
+                                  int argc, const char **argv, size_t *lens)
 {
-    return ask(links, reply, NULL, argc, argv, NULL);
+    question_t q;
+    apr_status_t rv;
+
+    *reply = NULL;
+    if (!begin(&q, patience) || !vapi_redis_may_ask(links->away, q.began)) {
+        return VAPI_REDIS_AWAY;
+    }
+    rv = ask(&q, links, reply, text, argc, argv, lens);
+    end(&q, links->away);
+    return rv;
 }
 
-apr_status_t vapi_redis_links_run(vapi_redis_links_t *links, redisReply **reply, const char *text, int argc, const char **argv,
-                                  size_t *lens)
+apr_status_t vapi_redis_links_ask(vapi_redis_links_t *links, vapi_redis_patience_t *patience, redisReply **reply, int argc,
+                                  const char **argv)
 {
-    return ask(links, reply, text, argc, argv, lens);
+    return vapi_redis_links_run(links, patience, reply, NULL, argc, argv, NULL);
 }
 
 /* ---- opening ---- */
-
-static apr_status_t forget_away(void *away)
-{
-    munmap(away, sizeof(away_t));
-    return APR_SUCCESS;
-}
 
 static apr_status_t forget_links(void *links)
 {
@@ -469,18 +466,16 @@ static apr_status_t forget_links(void *links)
 const char *vapi_redis_links_make(vapi_redis_links_t **out, const vapi_redis_server_t *server, server_rec *s, apr_pool_t *p)
 {
     vapi_redis_links_t *links = apr_pcalloc(p, sizeof *links);
-    void *shared = mmap(NULL, sizeof(away_t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (shared == MAP_FAILED) {
+    links->away = vapi_redis_away_make(server->host, server->port, s, p);
+    if (!links->away) {
         return "no shared memory can be had";
     }
-    apr_pool_cleanup_register(p, shared, forget_away, apr_pool_cleanup_null);
-    if (apr_thread_mutex_create(&links->mutex, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
+    links->host = vapi_redis_host_make(server->host, p);
+    if (!links->host || apr_thread_mutex_create(&links->mutex, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
         return "no mutex can be had";
     }
     links->server = *server;
-    links->s = s;
-    links->away = shared;
     links->owner = getpid();
     apr_pool_cleanup_register(p, links, forget_links, apr_pool_cleanup_null);
     *out = links;

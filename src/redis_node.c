@@ -77,12 +77,12 @@ static apr_status_t agree(vapi_redis_node_t *node)
     pthread_rwlock_rdlock(&node->salt->lock);
     memcpy(mine, node->salt->text, sizeof mine);
     pthread_rwlock_unlock(&node->salt->lock);
-    rv = vapi_redis_links_ask(node->links, &reply, 4, set);
+    rv = vapi_redis_links_ask(node->links, node->patience, &reply, 4, set);
     if (rv != APR_SUCCESS) {
         return rv;
     }
     freeReplyObject(reply);
-    rv = vapi_redis_links_ask(node->links, &reply, 2, get);
+    rv = vapi_redis_links_ask(node->links, node->patience, &reply, 2, get);
     if (rv == APR_SUCCESS) {
         adopt(node, reply);
         freeReplyObject(reply);
@@ -259,7 +259,8 @@ static apr_status_t ask(vapi_redis_question_t *q, vapi_script script, const char
     }
     q->words[ID_WORD] = id;
     q->lens[ID_WORD] = VAPI_REDIS_SALT_ID;
-    return q->failed ? APR_ENOMEM : vapi_redis_links_run(node->links, reply, vapi_script_text(script), q->n, q->words, q->lens);
+    return q->failed ? APR_ENOMEM : vapi_redis_links_run(node->links, node->patience, reply, vapi_script_text(script),
+                                                                q->n, q->words, q->lens);
 }
 
 apr_status_t vapi_redis_run(vapi_redis_node_t *node, vapi_script script, vapi_redis_fill_fn *fill, void *baton,
@@ -348,6 +349,15 @@ const char *vapi_redis_node_make(vapi_redis_node_t **out, const vapi_redis_confi
     return vapi_redis_links_make(&node->links, &config->server, s, p);
 }
 
+vapi_state_t *vapi_redis_within(vapi_state_t *st, apr_interval_time_t left, apr_pool_t *p)
+{
+    vapi_redis_node_t *node = apr_pmemdup(p, st, sizeof *node);
+
+    node->patience = apr_palloc(p, sizeof *node->patience);
+    vapi_redis_be_patient(node->patience, left);
+    return &node->st;
+}
+
 void vapi_redis_node_greet(vapi_redis_node_t *node)
 {
     agree(node);
@@ -358,7 +368,7 @@ int vapi_redis_node_is_reached(vapi_redis_node_t *node)
     const char *ping[] = { "PING" };
     redisReply *reply;
 
-    if (vapi_redis_links_ask(node->links, &reply, 1, ping) != APR_SUCCESS) {
+    if (vapi_redis_links_ask(node->links, node->patience, &reply, 1, ping) != APR_SUCCESS) {
         return 0;
     }
     freeReplyObject(reply);

@@ -92,10 +92,12 @@ apr_uint64_t vapi_redis_hex(const redisReply *reply, size_t i);
 
 /* ---- the node ---- */
 
+/* Shared by all, but for the copies that requests have. */
 struct vapi_redis_node_t {
     vapi_state_t st;               /* must be first */
     const vapi_redis_config_t *config;
     vapi_redis_links_t *links;
+    vapi_redis_patience_t *patience;    /* of the request whose view this is; NULL: nobody's */
     vapi_state_t *local;           /* answers while Redis is away */
     struct vapi_redis_salt_t *salt;
     apr_uint64_t mark;             /* of the leases of the own memory: the same after a restart, another one on another server */
@@ -136,6 +138,7 @@ apr_uint64_t vapi_redis_twin(const vapi_redis_node_t *node, vapi_twin twin, apr_
 
 const char *vapi_redis_configure(void **config, const apr_array_header_t *words, apr_pool_t *pconf);
 
+vapi_state_t *vapi_redis_within(vapi_state_t *st, apr_interval_time_t left, apr_pool_t *p);
 apr_status_t vapi_redis_claim(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t fingerprint,
                               apr_interval_time_t work, vapi_claim_t *out, apr_pool_t *p);
 apr_status_t vapi_redis_commit(vapi_state_t *st, const char *key, apr_size_t key_len, apr_uint64_t token, const char *reply,

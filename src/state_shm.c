@@ -347,6 +347,7 @@ static const vapi_state_provider_t shm_provider = {
     shm_rest,
     shm_present,
     shm_survey,
+    NULL,
     NULL
 };
 

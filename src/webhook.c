@@ -236,10 +236,9 @@ static const char *read_message(vapi_delivery_t *d)
     }
     d->caller = vapi_message_caller(d->message);
     d->transfers = vapi_message_transfers(d->message, &last);
-    d->once.state = d->global->state;
+    vapi_delivery_see_state(d);
     d->once.host = d->host->id;
     d->once.call = identity_of(d);
-    d->once.deadline = d->deadline;
     d->once.pool = d->pool;
     if (d->transfers && *d->once.call && vapi_message_transfer_failed(last)) {
         vapi_gate_came_back(&d->once, d->transfers);
