@@ -35,6 +35,7 @@ typedef struct vapi_delivery_t {
     vapi_message_t *message;
     const char *caller;                 /* "" if unknown */
     int transfers;                      /* in artifact.transfers */
+    int came_back;                      /* of which the last failed */
     vapi_once_t once;
     int moved;                          /* a tool call of this delivery was transferred, or may have been */
     vapi_reach_t *reach;                /* how lookups are made; NULL: none is */

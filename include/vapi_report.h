@@ -40,6 +40,7 @@ typedef struct vapi_report_t {
     void (*count)(void *baton, const vapi_leg_t *leg);    /* this leg ended with its status, which was not known before */
     void *baton;
     int released, rested;              /* set: how many members */
+    int is_of_earlier;                 /* set: the last transfer that it names is not the one by which the call was sent last, but an earlier one */
 } vapi_report_t;
 
 /** Settles what the message says: of any type, every authenticated one is to be shown here. Nothing is asked of the store where it can

@@ -154,6 +154,18 @@ static const int *match(const apr_array_header_t *legs, const apr_array_header_t
     return report_of;
 }
 
+/* Is the last report one of an earlier leg, and none of the latest? A number that no leg has may be the latest one's, written otherwise. */
+static int is_of_earlier(const apr_array_header_t *legs, const apr_array_header_t *reported, apr_pool_t *p)
+{
+    const int *report_of = match(legs, reported, p);
+    int i = 0, latest = legs->nelts - 1;
+
+    while (i < latest && report_of[i] != reported->nelts - 1) {
+        i++;
+    }
+    return reported->nelts && i < latest && report_of[latest] == NO_REPORT;
+}
+
 /* ---- what it means ---- */
 
 /* The leg gets this status, whatever it had. */
@@ -286,6 +298,7 @@ static int settle_once(vapi_report_t *report, const apr_array_header_t *reported
     if (!legs || !legs->nelts) {
         return 1;
     }
+    report->is_of_earlier = is_of_earlier(legs, reported, report->once->pool);
     verdicts = vapi_report_judge(legs, reported, ended, report->once->pool);
     for (i = 0; i < legs->nelts; i++) {
         vapi_leg_t *leg = APR_ARRAY_IDX(legs, i, vapi_leg_t *);
@@ -315,7 +328,7 @@ void vapi_report_settle(vapi_report_t *report)
     const apr_array_header_t *reported;
     int pass;
 
-    report->released = report->rested = 0;
+    report->released = report->rested = report->is_of_earlier = 0;
     if (!*report->once->call) {
         return;
     }

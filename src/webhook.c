@@ -240,9 +240,7 @@ static const char *read_message(vapi_delivery_t *d)
     d->once.host = d->host->id;
     d->once.call = identity_of(d);
     d->once.pool = d->pool;
-    if (d->transfers && *d->once.call && vapi_message_transfer_failed(last)) {
-        vapi_gate_came_back(&d->once, d->transfers);
-    }
+    d->came_back = d->transfers && *d->once.call && vapi_message_transfer_failed(last);
     return NULL;
 }
 
@@ -283,12 +281,16 @@ static void count_end(void *baton, const vapi_leg_t *leg)
     vapi_metrics_ended(d->global->metrics, route_number(d, leg), leg->status);
 }
 
-/* Any message may show what became of an earlier transfer: before anything is decided, so that whoever is free again can be chosen. */
+/* Any message may show what became of an earlier transfer: before anything is decided, so that whoever is free again can be chosen, and a
+ * call that came back can be moved again. That an earlier transfer failed says nothing of the last one. */
 static void settle_reports(vapi_delivery_t *d)
 {
-    vapi_report_t report = { &d->once, &d->host->names, d->caller, d->message, count_end, d, 0, 0 };
+    vapi_report_t report = { &d->once, &d->host->names, d->caller, d->message, count_end, d, 0, 0, 0 };
 
     vapi_report_settle(&report);
+    if (d->came_back && !report.is_of_earlier) {
+        vapi_gate_came_back(&d->once, d->transfers);
+    }
     if (report.released || report.rested) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, d->r, "vapi: call=%s report released %d, rested %d", vapi_log_id(d->message->call_id),
                       report.released, report.rested);

@@ -395,7 +395,7 @@ static vapi_message_t *message(const char *type, const char *members)
 
 static vapi_report_t settle(const char *type, const char *members)
 {
-    vapi_report_t report = { once, &names, "+14155550100", message(type, members), count, NULL, -1, -1 };
+    vapi_report_t report = { once, &names, "+14155550100", message(type, members), count, NULL, -1, -1, -1 };
 
     vapi_report_settle(&report);
     return report;
@@ -484,10 +484,37 @@ static void knows_when_a_call_has_ended(void **unused)
     assert_string_equal(deeds(), "rest main/alice 30;count /t support voicemail");
 }
 
+/* Whether what is named last is where the call was sent before: +1, then +2. */
+static void tells_of_earlier(void **unused)
+{
+    static const struct {
+        const char *members;
+        int is_of_earlier;
+    } cases[] = {
+        { TRANSFERS(TRANSFER("+2", "busy")), 0 },
+        { TRANSFERS(TRANSFER("+1", "busy")), 1 },
+        { TRANSFERS(TRANSFER("+9", "busy")), 0 },
+        { TRANSFERS(TRANSFER("+9", "busy") "," TRANSFER("+1", "busy")), 1 },
+        { TRANSFERS(TRANSFER("+2", "busy") "," TRANSFER("+1", "busy")), 0 },
+        { TRANSFERS(TRANSFER("+1", "busy") "," TRANSFER("+2", "busy")), 0 },
+        { TRANSFERS(TRANSFER("+2", "busy") "," TRANSFER("+9", "busy")), 0 },
+        { TRANSFERS("{\"status\":\"busy\"}"), 0 },
+        { "", 0 }
+    };
+    size_t i;
+
+    (void)unused;
+    sent("support", "alice", "+1", 7);
+    sent("support", "bob", "+2", 8);
+    for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        assert_int_equal(settle("conversation-update", cases[i].members).is_of_earlier, cases[i].is_of_earlier);
+    }
+}
+
 static void asks_the_store_for_reports_only(void **unused)
 {
     static const char *const members[] = { "", ",\"artifact\":{\"transfers\":[]}", ",\"artifact\":{\"transfers\":{}}", ",\"artifact\":7" };
-    vapi_report_t nameless = { call("main", ""), &names, "", NULL, count, NULL, 0, 0 };
+    vapi_report_t nameless = { call("main", ""), &names, "", NULL, count, NULL, 0, 0, 0 };
     size_t i;
 
     (void)unused;
@@ -588,6 +615,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(knows_pools_that_are_no_more, begin, tear_down),
         cmocka_unit_test_setup_teardown(minds_the_pools_settings, begin, tear_down),
         cmocka_unit_test_setup_teardown(knows_when_a_call_has_ended, begin, tear_down),
+        cmocka_unit_test_setup_teardown(tells_of_earlier, begin, tear_down),
         cmocka_unit_test_setup_teardown(asks_the_store_for_reports_only, begin, tear_down),
         cmocka_unit_test_setup_teardown(minds_whose_call_it_is, begin, tear_down),
         cmocka_unit_test_setup_teardown(settles_once_in_a_race, begin, tear_down),
