@@ -50,6 +50,7 @@ static vapi_state_table_t *table_over(void *base, apr_size_t size, int fd, apr_p
     t->mapping.size = size;
     t->mapping.fd = fd;
     t->header = base;
+    t->pool = p;
     vapi_state_geometry(&t->geometry, size);
     return t;
 }

@@ -139,6 +139,9 @@ struct vapi_state_table_t {
     vapi_state_mapping_t mapping;
     vapi_header_t *header;
     vapi_geometry_t geometry;      /* of this process's own: not to be changed by another */
+    apr_pool_t *pool;              /* where it was opened */
+    vapi_seat_t *spare_seat;       /* in that pool, for seats to come */
+    int spare_seats;
 };
 
 /** A process may be killed between any two stores; the compiler must not change the order of those that a repair relies on. */

@@ -9,9 +9,25 @@ struct vapi_seat_t {
     _Atomic apr_uint32_t hint;     /* where its slot was last time */
 };
 
+#define SEATS_AT_ONCE 64
+
+/* Those of the configuration lie side by side, since choosing reads all of a pool's. They are made before there are threads. */
+static vapi_seat_t *new_seat(vapi_state_table_t *t, apr_pool_t *p)
+{
+    if (p != t->pool) {
+        return apr_palloc(p, sizeof(vapi_seat_t));
+    }
+    if (!t->spare_seats) {
+        t->spare_seats = SEATS_AT_ONCE;
+        t->spare_seat = apr_palloc(p, SEATS_AT_ONCE * sizeof(vapi_seat_t));
+    }
+    t->spare_seats--;
+    return t->spare_seat++;
+}
+
 apr_status_t vapi_state_table_seat(vapi_state_table_t *t, vapi_seat_t **out, const char *key, apr_size_t key_len, apr_pool_t *p)
 {
-    vapi_seat_t *seat = apr_palloc(p, sizeof *seat);
+    vapi_seat_t *seat = new_seat(t, p);
 
     vapi_state_hash(t, 's', key, key_len, seat->digest);
     atomic_init(&seat->hint, VAPI_STATE_NIL);
@@ -30,6 +46,8 @@ static vapi_seat_slot_t *take(const vapi_roster_t *r, vapi_seat_t *seat)
 }
 
 /* Choosing. */
+
+#define AHEAD 16                   /* so many slots are on their way from the memory at once */
 
 /** A candidate as he stands now. */
 typedef struct standing_t {
@@ -109,8 +127,12 @@ static int is_better(const choice_t *c, int i, const standing_t *s)
 static void look_at(choice_t *c, const vapi_roster_t *r, int i)
 {
     const vapi_candidate_t *candidate = &c->wish->candidates[i];
-    standing_t s = standing_of(r, candidate);
+    standing_t s;
 
+    if (candidate->barred && c->wish->leave <= 0) {
+        return;                        /* he would count for `leave` alone */
+    }
+    s = standing_of(r, candidate);
     c->room += !s.halted && s.active < candidate->capacity ? candidate->capacity - s.active : 0;
     c->open += !candidate->barred;
     c->halted += !candidate->barred && s.halted;
@@ -148,6 +170,14 @@ static int weighted(const choice_t *c, const vapi_roster_t *r)
     return last;
 }
 
+/* Slots lie anywhere in the memory: that of a later candidate is fetched while this one is looked at. */
+static void expect(const vapi_roster_t *r, const vapi_wish_t *wish, int i)
+{
+    if (i < wish->n) {
+        vapi_roster_expect(r, &wish->candidates[i].seat->hint);
+    }
+}
+
 static int has_turn(const vapi_wish_t *wish)
 {
     return wish->strategy == VAPI_ROUND_ROBIN || wish->strategy == VAPI_WEIGHTED;
@@ -163,6 +193,7 @@ static void choose(choice_t *c, const vapi_roster_t *r, const vapi_wish_t *wish)
     c->chosen = -1;
     c->turn = pool ? pool->turn : 0;
     for (i = 0; i < wish->n; i++) {
+        expect(r, wish, i + AHEAD);
         look_at(c, r, i);
     }
     if (c->chosen >= 0 && c->chosen != wish->preferred && wish->strategy == VAPI_WEIGHTED) {
@@ -272,7 +303,16 @@ apr_status_t vapi_state_table_occupy(vapi_state_table_t *t, vapi_seat_t *seat, a
     return vapi_roster_unlock(&held.r, APR_SUCCESS);
 }
 
-/* Whoever stands behind it in time stands now where it stood. */
+/* A process that dies in between leaves a lease that ends early, and can be released again. */
+static void retire(vapi_seat_slot_t *slot, vapi_lease_slot_t *lease, apr_time_t ends)
+{
+    set_end(slot, lease, ends < lease->ends ? ends : lease->ends);
+    VAPI_KEEP_ORDER();
+    lease->flags |= VAPI_LEASE_RETIRED;
+}
+
+/* Whoever stands behind it in time stands now where it stood. Of those that were carried from another memory several may seem to have
+ * begun at once. */
 static void undo(const vapi_roster_t *r, vapi_seat_slot_t *slot, const vapi_lease_slot_t *lease)
 {
     apr_uint32_t i;
@@ -281,9 +321,15 @@ static void undo(const vapi_roster_t *r, vapi_seat_slot_t *slot, const vapi_leas
         slot->began = lease->began_before;
     }
     for (i = slot->first; i != VAPI_STATE_NIL; i = r->leases[i].next) {
-        if (r->leases[i].began_before == lease->began) {
-            r->leases[i].began_before = lease->began_before;
+        vapi_lease_slot_t *other = &r->leases[i];
+
+        if (other == lease) {
+            continue;
         }
+        if (other->began_before == lease->began) {
+            other->began_before = lease->began_before;
+        }
+        slot->began = other->began > slot->began ? other->began : slot->began;
     }
     slot->served -= lease->flags & VAPI_LEASE_OCCUPIED && slot->served;
 }
@@ -297,10 +343,7 @@ apr_status_t vapi_state_table_release(vapi_state_table_t *t, vapi_seat_t *seat, 
         return rv;
     }
     if (wrap_up > 0) {
-        apr_time_t ends = vapi_state_after(held.r.now, wrap_up);
-
-        held.lease->flags |= VAPI_LEASE_RETIRED;
-        set_end(held.slot, held.lease, ends < held.lease->ends ? ends : held.lease->ends);
+        retire(held.slot, held.lease, vapi_state_after(held.r.now, wrap_up));
         return vapi_roster_unlock(&held.r, APR_SUCCESS);
     }
     if (wrap_up < 0) {

@@ -9,6 +9,10 @@
 
 #define NIL VAPI_STATE_NIL
 
+/* A machine that stops without notice may leave the count of tokens older in the file than what was noted of them elsewhere. This many
+ * are never given between two times that the system writes its memory out. */
+#define UNSEEN_TOKENS (APR_UINT64_C(1) << 24)
+
 /* The memory. */
 
 void vapi_roster_geometry(vapi_geometry_t *g)
@@ -192,11 +196,6 @@ static void free_seat(const vapi_roster_t *r, apr_uint32_t i)
     r->head->free_seat = i;
 }
 
-static int is_digest(const vapi_seat_slot_t *seat, const unsigned char *digest)
-{
-    return seat->mark && memcmp(seat->digest, digest, VAPI_STATE_DIGEST) == 0;
-}
-
 static apr_uint32_t find_seat(const vapi_roster_t *r, const unsigned char *digest)
 {
     apr_uint32_t i = *bucket_of(r, digest);
@@ -207,11 +206,11 @@ static apr_uint32_t find_seat(const vapi_roster_t *r, const unsigned char *diges
     return i;
 }
 
-vapi_seat_slot_t *vapi_roster_find(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint)
+vapi_seat_slot_t *vapi_roster_look_up(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint)
 {
     apr_uint32_t i = atomic_load_explicit(hint, memory_order_relaxed);
 
-    if (i >= r->geometry->seats || !is_digest(&r->seats[i], digest)) {
+    if (i >= r->geometry->seats || !vapi_roster_is_of(&r->seats[i], digest)) {
         i = find_seat(r, digest);
         if (i == NIL) {
             return NULL;
@@ -489,6 +488,17 @@ static int carry_lease(const vapi_roster_t *to, const vapi_lease_slot_t *old, ap
     return 0;
 }
 
+/* What has run out since ended when it did. */
+static void carry_end(const vapi_roster_t *to, const vapi_lease_slot_t *old, apr_int64_t shift)
+{
+    apr_time_t ends = shifted_end(old->ends, old->began, shift, to->now);
+    apr_uint32_t seat = ends <= to->now && is_whole(old) ? find_seat(to, old->digest) : NIL;
+
+    if (seat != NIL) {
+        to->seats[seat].ended = later(to->seats[seat].ended, ends);
+    }
+}
+
 apr_uint32_t vapi_roster_carry(const vapi_state_table_t *t, const vapi_state_table_t *from, apr_int64_t shift)
 {
     vapi_roster_t to = vapi_state_roster(t);
@@ -496,7 +506,7 @@ apr_uint32_t vapi_roster_carry(const vapi_state_table_t *t, const vapi_state_tab
     apr_uint32_t i, lost = 0;
 
     to.now = vapi_clock_now();
-    to.head->tokens = old.head->tokens;
+    to.head->tokens = old.head->tokens + UNSEEN_TOKENS;
     for (i = 0; i < old.geometry->leases; i++) {
         if (old.leases[i].token) {
             lost += (apr_uint32_t)(!is_whole(&old.leases[i]) || carry_lease(&to, &old.leases[i], shift));
@@ -508,6 +518,9 @@ apr_uint32_t vapi_roster_carry(const vapi_state_table_t *t, const vapi_state_tab
         if (seat->mark) {
             lost += (apr_uint32_t)(!is_seat(seat) || carry_seat(&to, seat, shift));
         }
+    }
+    for (i = 0; i < old.geometry->leases; i++) {
+        carry_end(&to, &old.leases[i], shift);
     }
     return lost;
 }

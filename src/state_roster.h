@@ -13,6 +13,8 @@
 #ifndef VAPI_STATE_ROSTER_H
 #define VAPI_STATE_ROSTER_H
 
+#include <string.h>
+
 #include "state_layout.h"
 
 /** Somebody who holds leases, or a pool that has a turn. */
@@ -72,8 +74,34 @@ vapi_roster_t vapi_state_roster(const vapi_state_table_t *t);
 apr_status_t vapi_roster_lock(const vapi_state_table_t *t, vapi_roster_t *r);
 apr_status_t vapi_roster_unlock(vapi_roster_t *r, apr_status_t rv);
 
+/** What vapi_roster_find() does where it cannot be quick. */
+vapi_seat_slot_t *vapi_roster_look_up(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint);
+
+/** vapi_roster_find() will soon be called for it: fetches the slot where it was last time. */
+static inline void vapi_roster_expect(const vapi_roster_t *r, _Atomic apr_uint32_t *hint)
+{
+    apr_uint32_t i = atomic_load_explicit(hint, memory_order_relaxed);
+
+    if (i < r->geometry->seats) {
+        __builtin_prefetch(&r->seats[i]);
+    }
+}
+
+static inline int vapi_roster_is_of(const vapi_seat_slot_t *slot, const unsigned char *digest)
+{
+    return slot->mark && memcmp(slot->digest, digest, VAPI_STATE_DIGEST) == 0;
+}
+
 /** The slot of a seat, without the leases that are over; NULL: it has none. *hint: where it was last time. */
-vapi_seat_slot_t *vapi_roster_find(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint);
+static inline vapi_seat_slot_t *vapi_roster_find(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint)
+{
+    apr_uint32_t i = atomic_load_explicit(hint, memory_order_relaxed);
+
+    if (i < r->geometry->seats && vapi_roster_is_of(&r->seats[i], digest) && r->seats[i].soonest > r->now) {
+        return &r->seats[i];
+    }
+    return vapi_roster_look_up(r, digest, hint);
+}
 
 /** Its slot, made if need be, and touched. NULL: all slots hold something. May take the slot of an idle seat away. */
 vapi_seat_slot_t *vapi_roster_take_seat(const vapi_roster_t *r, const unsigned char *digest, _Atomic apr_uint32_t *hint);

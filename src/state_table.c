@@ -275,6 +275,9 @@ static apr_status_t carry_entry(const vapi_state_table_t *t, const vapi_stripe_t
         vapi_stripe_reply(from, &entry, reply);
     }
     rv = vapi_stripe_put(&st, VAPI_STATE_NIL, slot->digest, &entry, reply ? reply : none, now);
+    if (st.head->tokens < entry.token / t->geometry.stripes) {
+        st.head->tokens = entry.token / t->geometry.stripes;    /* no later claim gets the same */
+    }
     free(reply);
     return rv;
 }

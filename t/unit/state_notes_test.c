@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "moved_clock.h"
 #include "state_store.h"
 
 static apr_status_t note(vapi_state_table_t *t, const char *key, const char *field, const char *was, const char *value)
@@ -101,13 +102,13 @@ static void test_expiry(void **unused)
     vapi_state_table_t *t = open_store(NULL, MB);
 
     (void)unused;
-    assert_int_equal(vapi_state_table_note(t, "a", 1, "f", NULL, "1", 100000), APR_SUCCESS);
-    assert_int_equal(vapi_state_table_note(t, "b", 1, "f", NULL, "1", 100000), APR_SUCCESS);
+    assert_int_equal(vapi_state_table_note(t, "a", 1, "f", NULL, "1", 30 * SEC), APR_SUCCESS);
+    assert_int_equal(vapi_state_table_note(t, "b", 1, "f", NULL, "1", 30 * SEC), APR_SUCCESS);
     assert_int_equal(vapi_state_table_note(t, "b", 1, "g", NULL, "2", 60 * SEC), APR_SUCCESS);
     assert_int_equal(vapi_state_table_note(t, "c", 1, "g", NULL, "2", 0), APR_SUCCESS);
     assert_string_equal(noted(t, "a"), "f=1");
     assert_string_equal(noted(t, "c"), "");
-    apr_sleep(110000);
+    pass(31 * SEC);
     assert_string_equal(noted(t, "a"), "");
     assert_int_equal(note(t, "a", "f", "1", "2"), APR_EGENERAL);
     assert_string_equal(noted(t, "b"), "f=1 g=2");
@@ -247,8 +248,8 @@ static void test_forget_work(void **unused)
     own(t, "alice", VAPI_KIND_VALUE, "v");
     assert_int_equal(put(t, "v", "x", 60 * SEC), APR_SUCCESS);
     assert_int_equal(commit(t, "committed", committed, "half", 60 * SEC), APR_SUCCESS);
-    assert_int_equal(commit(t, "lost", take(t, "lost", 1000), "half", 60 * SEC), APR_SUCCESS);
-    apr_sleep(2000);
+    assert_int_equal(commit(t, "lost", take(t, "lost", 20 * SEC), "half", 60 * SEC), APR_SUCCESS);
+    pass(21 * SEC);
     assert_int_equal(forget(t, "alice"), 2);
     assert_int_equal(recall(t, "lost").verdict, VAPI_CLAIM_NONE);
     assert_int_equal(forget(t, "alice"), 0);
@@ -277,16 +278,16 @@ static void test_owned_for(void **unused)
     int i, most = VAPI_STATE_REPLY_MAX / 24;
 
     (void)unused;
-    own_for(t, "alice", VAPI_KIND_VALUE, "short", 50000);
+    own_for(t, "alice", VAPI_KIND_VALUE, "short", 30 * SEC);
     own_for(t, "alice", VAPI_KIND_VALUE, "longer", 60 * SEC);
-    own_for(t, "alice", VAPI_KIND_VALUE, "longer", 50000);
-    own_for(t, "bob", VAPI_KIND_VALUE, "short", 50000);
+    own_for(t, "alice", VAPI_KIND_VALUE, "longer", 30 * SEC);
+    own_for(t, "bob", VAPI_KIND_VALUE, "short", 30 * SEC);
     own_for(t, "bob", VAPI_KIND_VALUE, "none", 0);
     assert_int_equal(put(t, "short", "x", 60 * SEC), APR_SUCCESS);
     assert_int_equal(put(t, "longer", "x", 60 * SEC), APR_SUCCESS);
     assert_int_equal(owned_by(t, "alice"), 2);
     assert_int_equal(owned_by(t, "bob"), 1);
-    apr_sleep(60000);
+    pass(31 * SEC);
     own(t, "alice", VAPI_KIND_VALUE, "another");
     assert_int_equal(owned_by(t, "alice"), 2);
     assert_int_equal(owned_by(t, "bob"), 0);
