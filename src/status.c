@@ -143,7 +143,9 @@ const char *const vapi_presence_words[] = { "available", "paused", "busy", NULL 
 
 const char *vapi_presence_of(const vapi_seat_view_t *view)
 {
-    return vapi_presence_words[view->rest > 0 ? VAPI_PRESENCE_PAUSED : view->presence];
+    int is_resting = view->presence == VAPI_PRESENCE_AVAILABLE && view->rest > 0;    /* what somebody said outlives a rest */
+
+    return vapi_presence_words[is_resting ? VAPI_PRESENCE_PAUSED : view->presence];
 }
 
 /* `view` NULL: nobody knows. */
