@@ -137,6 +137,7 @@ is(ask('/moves', call => 'other', control => $control->url('other'))->{result}, 
 is(ask('/moves', call => 'handed', control => $control->url('handed'), args => { where => 'team' })->{result}, 'handed-off', 'VAPI_OUTCOME of a handoff');
 is_deeply([map { ask('/attempts', call => 'again', id => "call_$_")->{result} } 1 .. 3, 3], ['attempt 0', 'attempt 1', 'attempt 2', 'attempt 2'], 'VAPI_ATTEMPT counts what was decided, and not what came again');
 ask('/spoken', call => 'spoken', control => $control->url('spoken', 'status=404'), async => 1);
+wait_until(sub { grep { $_->{json}{type} eq 'say' } $control->requests }, 20);
 is_deeply([map { $_->{json}{content} } grep { $_->{json}{type} eq 'say' } $control->requests], ['failed call-gone east'], 'VAPI_OUTCOME and VAPI_REASON in what is said of a failure');
 $s->allow_log(qr/outcome=failed/);
 

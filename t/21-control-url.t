@@ -34,7 +34,7 @@ sub deliver {
     my $id = 'url-' . ++$call;
     $url =~ s/CALL/$id/;
     my $reply = $s->signed_post("/$endpoint", vapi_tool_call(call => $id, control => $url));
-    wait_until(sub { $s->log =~ / call=$id / }, 5);
+    wait_until(sub { $s->log =~ / call=$id .*\n/ }, 20);
     return ($reply, $s->log =~ /(vapi: call=$id .*)/);
 }
 

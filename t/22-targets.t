@@ -299,6 +299,7 @@ $s->stop;
         deliver($short, $path, %$wrong) for 1 .. 3;
         $one->log_like($pattern, "$name: said");
         deliver($short, $path, %$wrong, assistant => { %{ $wrong->{assistant} || {} }, %$other }) for 1 .. 3;
+        wait_until(sub { $warned->($pattern) >= 2 }, 20);
         is($warned->($pattern), 2, "$name: once for each assistant");
     }
     $one->allow_log(qr/outcome=failed reason=no-control-url/);

@@ -225,6 +225,7 @@ for my $i (0 .. $#expressions) {
     is_deeply(\@to, [$taken ? '+14155550101' : '+14155550102'], substr(ascii($text), 0, 90) . ' with ' . substr($json->encode($args), 0, 40) . ($taken ? ' is true' : $fails ? ' fails, and the next route is taken' : ' is not true'));
 }
 my $failures = grep { $_->[3] } @expressions;
+wait_until(sub { (() = $s->log =~ /an expression of the table failed/g) >= $failures }, 20);
 is(scalar(() = $s->log =~ /an expression of the table failed/g), $failures, 'each failure is logged, with its place');
 
 # ---- what the texts of a route can name

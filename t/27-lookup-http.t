@@ -20,7 +20,7 @@ my $crm = VapiCrm->new(answers => answers());
 my $secure = VapiCrm->new(tls => 1, answers => answers());
 my $impostor = VapiCrm->new(tls => 1, cert => 'unknown-ca', answers => answers());
 my $control = VapiControl->new;
-my $closed = free_port();
+my $closed = closed_port();
 
 sub answers {
     return {
@@ -30,7 +30,7 @@ sub answers {
             list => [1, 'two', { phone => '+14155550121' }], object => {}, '0' => 'zero', tier => 'gold',
         } },
         array => { json => [{ phone => '+14155550122' }, 'second'] }, text => { json => 'only a text' }, number => { json => 7 },
-        fifty => { json => { tier => 'gold' }, delay => 50 }, third => { json => { tier => 'late' }, delay => 350 },
+        fifty => { json => { tier => 'gold' }, delay => 50 }, third => { json => { tier => 'late' } },
         slow => { json => { tier => 'late' }, delay => 2500 }, never => { hang => 1 },
     };
 }
@@ -45,14 +45,14 @@ my @conf = (
     "VapiLookup encoded url=\"$base/encoded/%{VAPI_CALLER}/x%{arg:x}y/%{arg:x}?q=%{arg:x}&n=%{VAPI_CALLER}&e=%{arg:absent}\" header=\"X-Caller: %{VAPI_CALLER}\" header=\"X-Literal: a %{arg:h}\""
         . ' header="X-Crm-Token: ' . $secret{header} . '" bearer=file:@DIR@/bearer secret-header="X-Api-Key: env:CRM_KEY"',
     "VapiLookup posted  url=$base/posted body=\@DIR\@/body.json header=\"X-Kind: %{arg:kind}\"",
-    "VapiLookup kind    url=$base/%{arg:kind} timeout=700ms",
+    "VapiLookup kind    url=$base/%{arg:kind} timeout=20", "VapiLookup endless url=$base/%{arg:kind} timeout=700ms",
     "VapiLookup part    url=$base/customers/a%{arg:kind}", "VapiLookup shape   url=$base/shape", "VapiLookup array url=$base/array", "VapiLookup text url=$base/text", "VapiLookup number url=$base/number",
     "VapiLookup second  url=$base/second/%{lookup:crm.tier}", "VapiLookup third url=$base/third/%{lookup:kind.tier}",
     "VapiLookup down    url=http://127.0.0.1:$closed/x",
     (map { "VapiLookup d$_ url=$base/status=500/x on-error=$_" } qw(continue skip-route fail)),
-    "VapiLookup kept    url=$base/customers/%{VAPI_CALLER} cache=60", "VapiLookup kept-none url=$base/status=404/%{VAPI_CALLER} cache=60", "VapiLookup kept-error url=$base/status=500/%{VAPI_CALLER} cache=60",
-    "VapiLookup short   url=$base/customers/%{VAPI_CALLER}?short cache=1", "VapiLookup kept-post url=$base/customers/post body=\@DIR\@/body.json cache=60", "VapiLookup kept-huge url=$base/large cache=60",
-    "VapiLookup fifty   url=$base/fifty", "VapiLookup pause url=$base/third/%{arg:n}",
+    "VapiLookup kept    url=$base/customers/%{VAPI_CALLER} cache=3600", "VapiLookup kept-none url=$base/status=404/%{VAPI_CALLER} cache=3600", "VapiLookup kept-error url=$base/status=500/%{VAPI_CALLER} cache=3600",
+    "VapiLookup short   url=$base/customers/%{VAPI_CALLER}?short cache=4", "VapiLookup kept-post url=$base/customers/post body=\@DIR\@/body.json cache=3600", "VapiLookup kept-huge url=$base/large cache=3600",
+    "VapiLookup fifty   url=$base/fifty", "VapiLookup pause url=$base/held/%{arg:n} timeout=20",
     (map { "VapiLookup slow$_ url=$base/slow/$_" } 1 .. 3), (map { "VapiLookup never$_ url=$base/never/$_ timeout=2" } 1 .. 3), "VapiLookup prompt url=$base/never/x timeout=150ms",
     "VapiLookup proxied url=http://crm.example.com/customers/%{VAPI_CALLER} proxy=$base",
     (map { "VapiLookup $_->[0] url=" . $_->[1]->base . '/customers/x bearer=file:@DIR@/bearer' . ($_->[2] ? " ca=$_->[2]" : '') } ['secure', $secure, $secure->ca], ['doubtful', $secure], ['impostor', $impostor, $impostor->ca]),
@@ -66,7 +66,8 @@ my @conf = (
     place('lazy', 'VapiRoute none "arg(\'first\') == \'1\'" result=first', 'VapiRoute none "arg(\'never\') == \'1\' && lookup(\'crm.tier\') == \'gold\'"', 'VapiRoute none "lookup(\'crm.tier\') == \'silver\'"',
         'VapiRoute none "lookup(\'crm\') == \'none\' || var(\'tier\') == \'iron\'"', 'VapiRoute greeted "lookup(\'crm.tier\') == \'gold\' && var(\'tier\') == \'gold\'" result="%{lookup:crm.tier} %{lookup:crm}"', 'VapiRoute none'),
     place('encoded', 'VapiRoute none result="%{lookup:encoded}"'), place('posted', 'VapiRoute none "lookup(\'posted.tier\') == \'iron\'"', 'VapiRoute none "lookup(\'posted\') == \'none\'"', 'VapiRoute none result="%{lookup:posted}|%{lookup:posted.id}|%{lookup:posted.status}"'),
-    place('kind', 'VapiRoute none result="%{lookup:kind}|%{lookup:kind.tier}"'), place('part', 'VapiRoute none result="%{lookup:part}"'), place('chain', 'VapiRoute none result="%{lookup:second}|%{lookup:third}"'),
+    place('kind', 'VapiRoute none result="%{lookup:kind}|%{lookup:kind.tier}"'), place('endless', 'VapiRoute none result="%{lookup:endless}|%{lookup:endless.tier}"'),
+    place('part', 'VapiRoute none result="%{lookup:part}"'), place('chain', 'VapiRoute none result="%{lookup:second}|%{lookup:third}"'),
     place('shape', map { "VapiRoute none \"arg('path') == '$_'\" result=\"[%{lookup:$_}]\"" } shape_paths()),
     place('continue', 'VapiRoute billing "lookup(\'dcontinue.tier\') == \'gold\'"', 'VapiRoute none "-n lookup(\'dcontinue.tier\')"', 'VapiRoute none "lookup(\'dcontinue\') == \'error\'" result="%{VAPI_REASON}"'),
     place('skip', 'VapiRoute billing "lookup(\'dskip-route.tier\') != \'x\'"', 'VapiRoute billing "lookup(\'dskip-route\') == \'error\'"', 'VapiRoute none result="%{VAPI_REASON}"'),
@@ -75,11 +76,11 @@ my @conf = (
     place('missed', 'VapiRoute missed', 'VapiRoute none result="%{VAPI_REASON}"'), place('nameless', 'VapiRoute nameless'), place('barred', 'VapiRoute barred', 'VapiRoute billing'),
     place('words', 'VapiRoute none result="[%{lookup:dfail.name}%{lookup:dskip-route.name}]"'),
     place('cached', (map { "VapiRoute none \"arg('which') == '$_'\" result=\"%{lookup:$_}|%{lookup:$_.tier}\"" } qw(kept kept-none kept-error short kept-post kept-huge)), 'VapiRoute none'),
-    place('fifty', 'VapiRoute billing "lookup(\'fifty.tier\') == \'gold\'"'),
-    place('late', 'VapiBudget 4500ms', 'VapiRoute none "lookup(\'slow1.tier\') == \'x\'"', 'VapiRoute none "lookup(\'slow2.tier\') == \'x\'"', 'VapiRoute none "lookup(\'slow3.tier\') == \'x\'"', 'VapiRoute billing'),
+    place('unasked', 'VapiRoute billing'), place('fifty', 'VapiRoute billing "lookup(\'fifty.tier\') == \'gold\'"'),
+    place('late', 'VapiBudget 5500ms', 'VapiRoute none "lookup(\'slow1.tier\') == \'x\'"', 'VapiRoute none "lookup(\'slow2.tier\') == \'x\'"', 'VapiRoute none "lookup(\'slow3.tier\') == \'x\'"', 'VapiRoute billing'),
     place('hung', 'VapiRoute none "lookup(\'never1\') == \'ok\'"', 'VapiRoute none "lookup(\'never2\') == \'ok\'"', 'VapiRoute none "lookup(\'never3\') == \'ok\'"', 'VapiRoute billing'),
     place('prompt', 'VapiRoute none result="%{lookup:prompt}"'),
-    place('outbound', 'VapiLimit outbound=1', 'VapiRoute none "lookup(\'pause.tier\') == \'late\'" result="%{lookup:pause.tier}"', 'VapiRoute none result="limited [%{lookup:crm.name}]"'),
+    place('outbound', 'VapiBudget 30', 'VapiLimit outbound=1', 'VapiRoute none "lookup(\'pause.tier\') == \'late\'" result="%{lookup:pause.tier}"', 'VapiRoute none result="limited [%{lookup:crm.name}]"'),
     place('limited', 'VapiLimit call=1', 'VapiSettle 0', 'VapiRoute billing "lookup(\'crm.tier\') == \'gold\'"', 'VapiRoute none result="limited [%{lookup:crm.name}]"'),
     place('tls', map { "VapiRoute none \"arg('which') == '$_'\" result=\"%{lookup:$_}|%{lookup:$_.tier}\"" } qw(secure doubtful impostor proxied down)),
     place('hostile', (map { "VapiRoute $_ \"arg('which') == '$_'\"" } qw(dialled spoken marked headed shown)), 'VapiRoute none "arg(\'which\') == \'result\'" result="<%{lookup:host.text}>"', 'VapiRoute none result="refused: %{VAPI_REASON}"'),
@@ -121,7 +122,7 @@ sub told { my ($one) = @_; return $one->{result} // "error: $one->{error}" }
 sub noted {
     my ($call) = @_;
     my $line;
-    wait_until(sub { ($line) = grep { /^\Q$call\E / } -e $s->dir . '/access_log' ? split /\n/, slurp($s->dir . '/access_log') : (); defined $line }, 5);
+    wait_until(sub { ($line) = grep { /^\Q$call\E / } -e $s->dir . '/access_log' ? split /\n/, slurp($s->dir . '/access_log') : (); defined $line }, 20);
     return { map { /^(\w+)=(.*)/ ? ($1 => $2) : () } split / /, $line // '' };
 }
 
@@ -196,12 +197,13 @@ $crm->answers(
 );
 my %kinds = (
     'ok|x' => [qw(s201 s206 whole chunked typed closing)], 'ok|' => [qw(array null)], 'ok|["x",{"y":1}]' => ['list'], 'ok|12' => ['number'], 'ok|{"a":1}' => ['object'], 'none|' => [qw(s204 s404)],
-    'error|' => [qw(s400 s401 s410 s429 s500 s503 html empty blank cut twice half behind latin bom nan deep huge vast redirect moved silent reset garbage hang drip)],
+    'error|' => [qw(s400 s401 s410 s429 s500 s503 html empty blank cut twice half behind latin bom nan deep huge vast redirect moved silent reset garbage)],
 );
 $crm->clear;
 for my $expected (sort keys %kinds) {
     is(ask('kind', args => { kind => $_ }), $expected, "an answer: $_") for @{ $kinds{$expected} };
 }
+is(ask('endless', args => { kind => $_ }), 'error|', "an answer: $_") for qw(hang drip);
 is(scalar(grep { $_->{path} =~ /redirected|customers/ } $crm->requests), 0, 'a redirect is not followed');
 unlike(ask('kind', args => { kind => 'nul' }), qr/x.*y/, 'a NUL');
 $s->log_like(qr/call=\S+ lookup kind: $_(?: after \d+ ms)?$/m) for 'HTTP 500', 'HTTP 302', 'the answer is longer than 1048576 bytes', 'the answer is not JSON';
@@ -241,18 +243,23 @@ sub kept { my ($which, %o) = @_; return ask('cached', args => { which => $which 
 my $short_since;
 {
     my (%pids, $call);
+    my @short = $crm->asked(sub { is(kept('short'), 'ok|gold', 'kept for some seconds') for 1, 2 });
     $short_since = time;
-    my @short = $crm->asked(sub { is(kept('short'), 'ok|gold', 'kept for a second') for 1, 2 });
-    is(scalar @short, 1, '... asked once in it');
+    is(scalar @short, 1, '... asked once in them');
     my @asked = $crm->asked(sub {
-        for (1 .. 80) {
-            my $told = kept('kept', call => $call = vapi_uuid());
-            is($told, 'ok|gold', 'kept') if $told ne 'ok|gold';
+        for (1 .. 3) {
+            is(kept('kept', call => $call = vapi_uuid()), 'ok|gold', 'kept');
+            $pids{ my $pid = noted($call)->{pid} }++;
+            next if $_ > 1;
+            # Who has answered takes no second one.
+            kill 'STOP', $pid;
+            is(kept('kept', call => $call = vapi_uuid()), 'ok|gold', 'kept, in another process');
             $pids{ noted($call)->{pid} }++;
-            last if keys %pids > 1 && $_ > 5;
+            kill 'CONT', $pid;
         }
     });
-    is(keys %pids > 1 ? scalar @asked : "asked of one process alone", 1, 'kept: asked once by all processes');
+    cmp_ok(scalar keys %pids, '>', 1, 'two processes were asked');
+    is(scalar @asked, 1, 'kept: asked once by all of them');
     is(scalar $crm->asked(sub { is(kept('kept', call => $call = vapi_uuid()), 'ok|gold', 'what is kept') }), 0, '... is not asked');
     is(noted($call)->{lookup}, 0, '... and took no time');
     is(scalar $crm->asked(sub { is(kept('kept', caller => '+14155550177'), 'ok|gold', 'another caller') }), 1, '... is asked for');
@@ -278,17 +285,27 @@ my $short_since;
     is(scalar(grep { ($_->{json}{results}[0]{result} // '') eq 'gold ok' } @replies), 8, 'eight at once');
 }
 {
-    my @took;
-    for (1 .. 8) {
-        my $call = vapi_uuid();
+    # What this machine needs at least for one request of a stand-in, for a transfer without a lookup, and for one with it.
+    my ($request, $unasked, $quickest, @took) = (1e9) x 3;
+    my $bound = sub { return $unasked + $request + 50 + 30 };
+    my $until_asked = sub {
+        my ($do) = @_;
         $control->clear;
         my $began = time;
-        ask('fifty', call => $call);
-        push @took, [1000 * (($control->requests)[0]{time} - $began), noted($call)->{lookup}];
+        $do->();
+        return 1000 * (($control->requests)[0]{time} - $began);
+    };
+    for (1 .. 60) {
+        my $call = vapi_uuid();
+        my $direct = $until_asked->(sub { HTTP::Tiny->new(proxy => undef, http_proxy => undef)->post($control->url('direct'), { content => '{}' }) });
+        push @took, [$until_asked->(sub { ask('fifty', call => $call) }), noted($call)->{lookup}];
+        my $without = $until_asked->(sub { ask('unasked') });
+        ($request, $unasked, $quickest) = map { $_->[0] < $_->[1] ? $_->[0] : $_->[1] } [$request, $direct], [$unasked, $without], [$quickest, $took[-1][0]];
+        last if @took > 3 && $quickest < $bound->();
     }
-    my ($quickest) = sort { $a <=> $b } map { $_->[0] } @took;
     note join ' ', 'ms until the control API had it:', map { sprintf '%.1f', $_->[0] } @took;
-    cmp_ok($quickest, '<', 50 + 25, 'a lookup of 50 ms: the control API has the transfer soon after');
+    # A packet that waits for the one before to be acknowledged waits for 40 ms, each time.
+    cmp_ok($quickest, '<', $bound->(), sprintf 'a lookup of 50 ms: the control API has the transfer soon after; without one it took %.1f ms', $unasked);
     is(scalar(grep { $_->[1] < 50 || $_->[1] > $_->[0] } @took), 0, '... and its time is noted');
 }
 
@@ -367,10 +384,12 @@ for (
     is(scalar $crm->asked(sub { is(ask('limited', call => $call), 'limited []', 'over VapiLimit call= the last resort answers') }), 0, '... and nothing is looked up, not even for its words');
     for my $round (1, 2) {
         $crm->clear;
-        my $waits = $s->post_start('/outbound', vapi_tool_call(caller => $caller, args => { n => $round }));
-        wait_until(sub { $crm->requests }, 3);
+        $crm->answers(held => { json => { tier => 'late' }, hold => "round-$round" });
+        my $waits = $s->post_start('/outbound', vapi_tool_call(caller => $caller, timeout => 60, args => { n => $round }));
+        wait_until(sub { $crm->requests }, 20);
         is(ask('outbound', args => { n => 'b' }), 'limited []', 'over VapiLimit outbound=, while another request waits for its lookup') if $round == 1;
         is($s->signed_post('/outbound', vapi_message('handoff-destination-request'))->{json}{error}, 'limited []', '... a destination request, too') if $round == 2;
+        $crm->release("round-$round");
         is(told($s->post_finish($waits)->{json}{results}[0]), 'late', '... which counts until it is answered');
         is(scalar $crm->requests, 1, '... nothing is looked up');
     }
@@ -386,8 +405,8 @@ for (
     my $began = time;
     my $send = sub { my ($name, $where, $make, %o) = @_; $waits{$name} = $s->post_start("/$where", $make->(call => $call{$name} = vapi_uuid(), caller => $caller, %o)) };
     my $destination = sub { vapi_message('transfer-destination-request', fields => { functionCall => { name => 'transferCall', parameters => {} } }, @_) };
-    $send->('late', 'late', \&vapi_tool_call, control => $control->url('late', 'delay=1500'));
-    $send->('tool', 'hung', \&vapi_tool_call, control => $control->url('tool'), timeout => 4);
+    $send->('late', 'late', \&vapi_tool_call, control => $control->url('late', 'delay=500'));
+    $send->('tool', 'hung', \&vapi_tool_call, control => $control->url('tool'), timeout => 5);
     $send->('request', 'hung', $destination);
     $send->('prompt', 'prompt', \&vapi_tool_call);
     my %reply = map { ($_ => $s->post_finish($waits{$_})) } qw(prompt tool late request);
@@ -396,18 +415,18 @@ for (
     my %posted = map { ($_->{call} => 1000 * ($_->{time} - $began)) } $control->requests;
 
     is(told($reply{prompt}{json}{results}[0]), 'error', 'a lookup that does not answer within its timeout= of 150 ms');
-    cmp_ok($took{prompt}, '<', 150 + 150, '... ends then');
+    cmp_ok($took{prompt}, '<', 1900, '... ends then, where 2 s are usual');
     is(told($reply{late}{json}{results}[0]), 'The call is being transferred.', 'three slow lookups, and a slow control API');
-    cmp_ok($posted{late}, '<', 4500 - 2000 + 250, '... the transfer keeps its 2 seconds');
-    cmp_ok($took{late}, '<', 4500, '... and the answer comes within VapiBudget');
+    cmp_ok($posted{late}, '<', 5500 - 700, '... the transfer keeps its 2 seconds, or most of them on a slow machine');
+    cmp_ok($took{late}, '<', 5500, '... and the answer comes within VapiBudget');
     is(scalar(grep { m{/slow/} } map { $_->{path} } $crm->requests), 2, '... the third lookup is not begun');
-    is(told($reply{tool}{json}{results}[0]), 'The call is being transferred.', 'a tool that waits 4 seconds');
-    cmp_ok($posted{tool}, '<', 1500 + 250, '... half of three quarters of that is for lookups');
-    cmp_ok($took{tool}, '<', 3000, '... and the answer comes within it');
+    is(told($reply{tool}{json}{results}[0]), 'The call is being transferred.', 'a tool that waits 5 seconds');
+    cmp_ok($posted{tool}, '<', 3200, '... half of three quarters of that is for lookups');
+    cmp_ok($took{tool}, '<', 3750, '... and the answer comes within it');
     is($reply{request}{json}{destination}{number}, '+14155550100', 'a destination request with lookups that never end');
-    cmp_ok($took{request}, '<', 5000, '... is answered within 5 seconds');
-    cmp_ok(time - $short_since, '>', 1.2, 'by now more than a second has gone');
-    is(scalar $crm->asked(sub { is(kept('short'), 'ok|gold', 'what was kept for a second') }), 1, '... is asked again');
+    cmp_ok($took{request}, '<', 5900, '... is answered within about 5 seconds, not the 6 that they would take');
+    sleep 0.05 while time < $short_since + 4.1;
+    is(scalar $crm->asked(sub { is(kept('short'), 'ok|gold', 'what was kept for some seconds') }), 1, '... is asked again');
 }
 $s->stop;
 
@@ -424,15 +443,15 @@ $s->stop;
         moved => { status => 302, headers => { location => "$base/$canary{path}" } },
     );
     my @kinds = qw(error html moved hang garbage truncate reset closed);
-    my $with = " bearer=file:\@DIR\@/bearer secret-header=\"X-Api-Key: env:CRM_KEY\" header=\"X-Crm-Token: $canary{literal}\" header=\"X-Value: %{arg:h}\" timeout=300ms";
+    my $with = " bearer=file:\@DIR\@/bearer secret-header=\"X-Api-Key: env:CRM_KEY\" header=\"X-Crm-Token: $canary{literal}\" header=\"X-Value: %{arg:h}\" timeout=";
     my $loud = VapiTest->new(
         log_level => 'trace8', environment => { CRM_KEY => $canary{key} },
         files => { bearer => ["$canary{bearer}\n", 0600], 'body.json' => "{\"x\":\"%{arg:x} $canary{body}\"}" },
         conf => join "\n", 'CustomLog "@DIR@/access_log" "%h %r %>s %{vapi-call}n %{vapi-route}n %{vapi-destination}n %{vapi-outcome}n %{vapi-reason}n %{vapi-lookup-ms}n"',
             'VapiCredential test hmac secret=file:@DIR@/vapi.secret preset=body-only', 'VapiAuthenticate test', 'VapiAllow +49',
-            "VapiLookup crm url=\"$base/$canary{path}/%{VAPI_CALLER}?$canary{query}=%{arg:x}\"$with cache=60", "VapiLookup posted url=\"$base/$canary{path}\" body=\@DIR\@/body.json$with",
+            "VapiLookup crm url=\"$base/$canary{path}/%{VAPI_CALLER}?$canary{query}=%{arg:x}\"${with}20 cache=3600", "VapiLookup posted url=\"$base/$canary{path}\" body=\@DIR\@/body.json${with}20",
             "VapiLookup user url=http://$canary{user}:$canary{password}\@127.0.0.1:" . $crm->port . "/$canary{path}/%{arg:x}",
-            (map { my $at = $_ eq 'closed' ? "http://127.0.0.1:$closed" : $base; "VapiLookup $_ url=\"$at/$_/$canary{path}/%{VAPI_CALLER}?$canary{query}=%{arg:x}\"$with" } @kinds),
+            (map { my $at = $_ eq 'closed' ? "http://127.0.0.1:$closed" : $base; "VapiLookup $_ url=\"$at/$_/$canary{path}/%{VAPI_CALLER}?$canary{query}=%{arg:x}\"$with" . ($_ eq 'hang' ? '300ms' : 20) } @kinds),
             'VapiDestination dialled "%{lookup:crm.number}" say="%{lookup:crm.name}"', 'VapiDestination spoken +14155550100 say="%{lookup:crm.name}"', 'VapiSet level "%{lookup:crm.list}"',
             place('x', (map { "VapiRoute none \"arg('which') == '$_' && lookup('$_.tier') != 'y'\" result=\"[%{lookup:$_.tier}]\"" } 'user', 'posted', @kinds), 'VapiRoute none "arg(\'which\') == \'set\'" result="%{var:level}"',
                 'VapiRoute dialled "arg(\'which\') == \'dialled\' && lookup(\'crm.tier\') =~ /^Canary(.*)$/"', 'VapiRoute spoken "arg(\'which\') == \'spoken\' && lookup(\'crm.tier\') == \'' . $canary{answer} . '\'"', 'VapiRoute none result="none"'), '');

@@ -7,7 +7,7 @@ use Time::HiRes qw(sleep time);
 use VapiTest;
 
 my $control = VapiControl->new;
-my @log = ('LogFormat "%P %{vapi-outcome}n %{vapi-type}n" decision', 'CustomLog "@DIR@/decisions" decision');
+my @log = ('LogFormat "%P %{vapi-outcome}n %{vapi-type}n %{vapi-call}n" decision', 'CustomLog "@DIR@/decisions" decision');
 my @route = ('VapiDestination billing +14155550100', 'VapiRoute billing');
 
 # VapiSettle 0: nothing but the claim keeps a tool call from being done twice.
@@ -16,20 +16,34 @@ sub server {
     return VapiTest->new(processes => 3, %$o, conf => join("\n", @log, '') . endpoint_conf($control, @route, 'VapiSettle 0', @lines))->start;
 }
 
-sub tool_call { my ($call, $id, %o) = @_; return vapi_tool_call(call => $call, id => $id, control => $control->url($call, delete $o{behaviour}), %o) }
+sub tool_call { my ($call, $id, %o) = @_; return vapi_tool_call(call => $call, id => $id, timeout => 60, control => $control->url($call, delete $o{behaviour}), %o) }
 sub ask { my ($s, @how) = @_; return $s->signed_post('/vapi/transfer', tool_call(@how)) }
 sub said { my ($reply) = @_; my $first = $reply->{json}{results}[0] || $reply->{json}; return $first->{result} // $first->{error} }
 sub posts { my ($call) = @_; return scalar grep { $_->{call} eq $call && $_->{method} eq 'POST' } $control->requests }
 
-# The outcomes that were written down, once there are as many; of one type, if it is given.
+# The outcomes of this call that were written down, once there are as many.
 sub outcomes {
-    my ($s, $count, $type) = @_;
+    my ($s, $count, $call) = @_;
     my @lines;
-    wait_until(sub { @lines = grep { !$type || / \Q$type\E$/ } split /\n/, -e $s->dir . '/decisions' ? slurp($s->dir . '/decisions') : ''; @lines >= $count }, 5);
+    wait_until(sub { @lines = grep { / \Q$call\E$/ } split /\n/, -e $s->dir . '/decisions' ? slurp($s->dir . '/decisions') : ''; @lines >= $count }, 20);
     return map { [split / /] } @lines;
 }
 
-my $s = server({});
+# A process that lets the control API answer as soon as so many clients are connected, and had a moment to be heard.
+sub released_when_connected {
+    my ($s, $name, $count) = @_;
+    my $pid = fork // die "fork: $!";
+    return $pid if $pid;
+    VapiGuard::leave();
+    my $connected = sprintf '^ *\d+: \S+:%04X \S+ 01 ', $s->port;
+    wait_until(sub { (() = slurp('/proc/net/tcp') =~ /$connected/mg) >= $count }, 20);
+    sleep 0.2;
+    $control->release($name);
+    POSIX::_exit(0);
+}
+
+# Four threads a process: a crowd is more than one process can hear.
+my $s = server({ threads => 4 }, 'VapiBudget 30', 'VapiControlTimeout 30');
 
 {
     my $first = ask($s, 'again', 'call_A');
@@ -50,29 +64,33 @@ my $s = server({});
 }
 
 {
-    my $before = outcomes($s, 8);
-    my $body = tool_call('crowd', 'call_A', behaviour => 'delay=400');
+    my $body = tool_call('crowd', 'call_A', behaviour => 'hold=crowd');
     my %replies;
+    my $releases = released_when_connected($s, 'crowd', 20);
     $replies{ $_->{body} }++ for $s->post_many(map { ['/vapi/transfer', $body, $s->signed($body)] } 1 .. 20);
+    waitpid $releases, 0;
     is(scalar keys %replies, 1, 'twenty at the same moment get the same reply');
     like((keys %replies)[0], qr/"result":"The call is being transferred\."/, 'which is that of the transfer');
     is(posts('crowd'), 1, 'one transfer');
-    my @new = (outcomes($s, $before + 20))[$before .. $before + 19];
+    my @new = outcomes($s, 20, 'crowd');
+    is(scalar @new, 20, 'each is written down');
     is(scalar(grep { $_->[1] eq 'transferred' } @new), 1, 'one did it');
     is(scalar(grep { $_->[1] eq 'duplicate' } @new), 19, 'nineteen knew that they are duplicates');
     my %processes = map { ($_->[0] => 1) } @new;
-    cmp_ok(scalar keys %processes, '>', 1, 'several processes had a part in it');
+    cmp_ok(scalar keys %processes, '>', 1, 'several processes had a part in it, of four threads each');
 }
 
 {
-    my $working = $s->post_start('/vapi/transfer', tool_call('wait', 'call_A', behaviour => 'delay=2200'));
-    wait_until(sub { posts('wait') }, 5);
+    my $working = $s->post_start('/vapi/transfer', tool_call('wait', 'call_A', behaviour => 'hold=wait'));
+    wait_until(sub { posts('wait') }, 20);
     my $hasty = ask($s, 'wait', 'call_A', timeout => 1);
     is(said($hasty), 'This transfer is already in progress.', 'a duplicate whose time is over first: it is in progress');
     like($hasty->{body}, qr/"error"/, 'which is an error to the model');
-    cmp_ok($hasty->{ms}, '<', 1500, 'when three quarters of the time-out of its tool are over');
-    my $patient = ask($s, 'wait', 'call_A');
-    my $first = $s->post_finish($working);
+    cmp_ok($hasty->{ms}, '<', 15_000, 'when three quarters of the time-out of its tool are over');
+    my $waiting = $s->post_start('/vapi/transfer', tool_call('wait', 'call_A'));
+    sleep 0.3;
+    $control->release('wait');
+    my ($first, $patient) = map { $s->post_finish($_) } $working, $waiting;
     is(said($first), 'The call is being transferred.', 'the first is transferred');
     is($patient->{body}, $first->{body}, 'a duplicate that can wait gets its reply');
     is(posts('wait'), 1, 'one transfer');
@@ -195,7 +213,7 @@ sub last_tool_call {
         my ($status, $outcome) = @$_;
         my $reply = $limited->signed_post('/vapi/transfer', vapi_message('status-update', call => 'status', fields => { status => $status }));
         is($reply->{body}, '{}', "status-update $status: nothing to say");
-        is((outcomes($limited, ++$count, 'status-update'))[-1][1], $outcome, "$status is $outcome");
+        is((outcomes($limited, ++$count, 'status'))[-1][1], $outcome, "$status is $outcome");
     }
     $limited->stop;
 }
@@ -204,17 +222,17 @@ sub last_tool_call {
 
 # A start that has the store for itself knows at once that the dead are dead.
 {
-    my $mortal = server({ files => { 'api.key' => "key\n" } }, 'VapiBudget 3', 'VapiApiKey file:@DIR@/api.key url=' . $control->base . '/hang');
+    my $mortal = server({ files => { 'api.key' => "key\n" } }, 'VapiBudget 40', 'VapiControlTimeout 40', 'VapiApiKey file:@DIR@/api.key url=' . $control->base . '/hang');
     $mortal->allow_log(qr/VapiApiKey/);
     my $sent = $mortal->post_start('/vapi/transfer', tool_call('asked', 'call_A', behaviour => 'hang'));
-    my $unsent = $mortal->post_start('/vapi/transfer', vapi_tool_call(call => 'preparing', id => 'call_A'));
+    my $unsent = $mortal->post_start('/vapi/transfer', vapi_tool_call(call => 'preparing', id => 'call_A', timeout => 60));
     my $start = time;
-    ok(wait_until(sub { posts('asked') && grep { $_->{path} =~ m{/call/preparing$} } $control->requests }, 5), 'one POST is out, another is being prepared');
+    ok(wait_until(sub { posts('asked') && grep { $_->{path} =~ m{/call/preparing$} } $control->requests }, 20), 'one POST is out, another is being prepared');
     $mortal->kill9_all;
     is($mortal->post_finish($_)->{status}, 0, 'they got no answer') for $sent, $unsent;
     $mortal->start;
     my ($asked, $lost) = $mortal->post_many(map { ['/vapi/transfer', $_, $mortal->signed($_)] } tool_call('asked', 'call_A'), tool_call('preparing', 'call_A'));
-    cmp_ok(time, '<', $start + 3, 'before the time of either was over');
+    cmp_ok(time, '<', $start + 40, 'before the time of either was over');
     is(said($asked), 'The transfer may be under way.', 'killed while the POST was out: the retry says that it may be under way');
     is(posts('asked'), 1, 'and sends nothing');
     is(said($lost), 'The call is being transferred.', 'killed before the POST: the retry transfers');

@@ -26,20 +26,44 @@ sub posts { my ($call) = @_; return grep { $_->{call} eq $call } $control->reque
 sub contents { my ($call) = @_; return [map { $_->{json}{content} } posts($call)] }
 sub transfers_of { my @statuses = @_; return (artifact => { transfers => [map { { status => $_ } } @statuses] }) }
 
-# ---- VapiSettle
+# ---- VapiSettle, and VapiLimit caller=
 
+# What ends after some seconds is asked for again at the end of this file.
+my $settling = server({}, 'VapiSettle 8', 'VapiRoute billing');
+is(ask($settling, 'settle'), $done, 'a call is transferred');
+my $accepted = time;
 {
-    my $s = server({}, 'VapiSettle 3', 'VapiRoute billing');
-    is(ask($s, 'settle'), $done, 'a call is transferred');
-    my $accepted = time;
-    my ($seconds) = ask($s, 'settle') =~ $moving;
-    ok($seconds && $seconds <= 3, 'a second tool call is told to ask again in so many seconds') or diag($seconds // 'nothing');
-    is(ask($s, 'other'), $done, 'another call is not kept waiting');
-    like(ask($s, 'settle'), $moving, 'nor does asking go round it');
+    my ($seconds) = ask($settling, 'settle') =~ $moving;
+    ok($seconds && $seconds <= 8, 'a second tool call is told to ask again in so many seconds') or diag($seconds // 'nothing');
+    is(ask($settling, 'other'), $done, 'another call is not kept waiting');
+    like(ask($settling, 'settle'), $moving, 'nor does asking go round it');
     is(scalar posts('settle'), 1, 'nothing more was sent');
-    sleep 0.02 while time < $accepted + 3.1;
-    is(ask($s, 'settle'), $done, 'after VapiSettle the call, which is still there, is transferred');
-    is_deeply(contents('settle'), ['attempt 0', 'attempt 1'], 'as a new attempt; what was refused meanwhile was none');
+}
+
+my $limiting = server({ files => { 'api.key' => "key\n" } }, 'VapiSettle 0', 'VapiLimit caller=2/8', 'VapiApiKey file:@DIR@/api.key url=' . $control->base . '/ok', 'VapiRoute billing');
+$limiting->allow_log(qr/VapiApiKey/);
+my @caller = (caller => '+14155550777');
+is(ask($limiting, "caller-$_", @caller), $done, "caller=2/8: call $_ of a caller") for 1, 2;
+my $second = time;
+{
+    my $limited = ask($limiting, 'caller-3', @caller);
+    is($limited, 'No more transfers of this call are possible now.', 'caller=2/8: no more, and no none route to say so');
+    my $body = vapi_tool_call(call => 'caller-5', @caller);
+    is(said($limiting->signed_post('/vapi/transfer', $body)), $limited, 'caller=2/8: over it');
+    is(scalar posts('caller-5'), 0, 'caller=2/8: nothing is asked of Vapi either');
+    is(ask($limiting, 'caller-4', caller => '+14155550778'), $done, 'caller=2/8: another caller');
+    is(ask($limiting, "nobody-$_", caller => undef), $done, "caller=2/8: one without a number is nobody in particular ($_)") for 1 .. 3;
+}
+
+# That the first one failed is told after the second was accepted.
+{
+    my $s = server({}, 'VapiSettle 600', 'VapiDestination front +14155550199', q(VapiRoute front "%{VAPI_ATTEMPT} -eq 0"), 'VapiRoute billing');
+    is(ask($s, 'early'), $done, 'a call is transferred');
+    like(ask($s, 'early', transfers => [['+14155550199', 'connected']]), $moving, 'it is on its way');
+    is(ask($s, 'early', transfers => [['+14155550199', 'no-answer']]), $done, 'that failed: to somebody else');
+    is($s->signed_post('/vapi/transfer', vapi_message('conversation-update', call => 'early', transfers => [['+14155550777', 'connected'], ['+14155550199', 'no-answer']]))->{status}, 200, 'then it is shown again that the first failed');
+    like(ask($s, 'early'), $moving, 'which says nothing of the second');
+    is(ask($s, 'early', transfers => [['+14155550777', 'connected'], ['+14155550199', 'no-answer'], ['+14155550100', 'busy']]), $done, 'until that one is shown to have failed, too');
     $s->stop;
 }
 
@@ -162,42 +186,34 @@ sub transfers_of { my @statuses = @_; return (artifact => { transfers => [map { 
 }
 
 {
-    my $s = server({ files => { 'api.key' => "key\n" } }, 'VapiSettle 0', 'VapiLimit caller=2/3', 'VapiApiKey file:@DIR@/api.key url=' . $control->base . '/ok', 'VapiRoute billing');
-    $s->allow_log(qr/VapiApiKey/);
-    my @caller = (caller => '+14155550777');
-    is(ask($s, "caller-$_", @caller), $done, "caller=2/3: call $_ of a caller") for 1, 2;
-    my $second = time;
-    my $limited = ask($s, 'caller-3', @caller);
-    is($limited, 'No more transfers of this call are possible now.', 'caller=2/3: no more, and no none route to say so');
-    is(ask($s, 'caller-4', caller => '+14155550778'), $done, 'caller=2/3: another caller');
-    is(ask($s, "nobody-$_", caller => undef), $done, "caller=2/3: one without a number is nobody in particular ($_)") for 1 .. 3;
-    my $body = vapi_tool_call(call => 'caller-5', @caller);
-    is(said($s->signed_post('/vapi/transfer', $body)), $limited, 'caller=2/3: over it');
-    is(scalar posts('caller-5'), 0, 'caller=2/3: nothing is asked of Vapi either');
-    sleep 0.02 while time < $second + 3.1;
-    is(ask($s, 'caller-6', @caller), $done, 'caller=2/3: after the 3 seconds');
-    $s->stop;
-}
-
-{
-    my $s = server({}, 'VapiBudget 2', 'VapiSettle 0', 'VapiLimit outbound=1', 'VapiRoute billing "true"', 'VapiRoute none result="Too much is going on."');
-    my $slow = $s->post_start('/vapi/transfer', tool_call('slow', behaviour => 'delay=1000'));
-    wait_until(sub { posts('slow') }, 5);
+    my $s = server({}, 'VapiBudget 30', 'VapiControlTimeout 30', 'VapiSettle 0', 'VapiLimit outbound=1', 'VapiRoute billing "true"', 'VapiRoute none result="Too much is going on."');
+    my $slow = $s->post_start('/vapi/transfer', tool_call('slow', behaviour => 'hold=slow', timeout => 60));
+    wait_until(sub { posts('slow') }, 20);
     is(ask($s, 'meanwhile'), 'Too much is going on.', 'outbound=1: while one waits for Vapi, no other may');
     is(scalar posts('meanwhile'), 0, 'outbound=1: nothing was sent');
+    $control->release('slow');
     is(said($s->post_finish($slow)), $done, 'outbound=1: the first is transferred');
     is(ask($s, 'meanwhile'), $done, 'outbound=1: then the other may, and its call is as if it had not asked');
     is_deeply(contents('meanwhile'), ['attempt 0'], 'outbound=1: what was over the limit was no attempt');
 
-    my $lost = $s->post_start('/vapi/transfer', tool_call('killed', behaviour => 'hang'));
-    wait_until(sub { posts('killed') }, 5);
+    my $lost = $s->post_start('/vapi/transfer', tool_call('killed', behaviour => 'hang', timeout => 6));
     my $start = time;
+    wait_until(sub { posts('killed') }, 20);
     kill 'KILL', $s->children;
     is($s->post_finish($lost)->{status}, 0, 'outbound=1: a child dies with its request');
     my $got = '';
-    ok(wait_until(sub { ($got = ask($s, 'after')) eq $done }, 5), 'outbound=1: the place comes back') or diag($got);
-    cmp_ok(time - $start, '<', 4, 'outbound=1: as soon as its budget is over');
+    ok(wait_until(sub { ($got = ask($s, 'after')) eq $done }, 40), 'outbound=1: the place comes back') or diag($got);
+    cmp_ok(time - $start, '<', 15, 'outbound=1: as soon as its budget of 4.5 s is over, not that of the endpoint');
     $s->stop;
 }
+
+# ---- after some seconds
+
+sleep 0.02 while time < $accepted + 8.1;
+is(ask($settling, 'settle'), $done, 'after VapiSettle the call, which is still there, is transferred');
+is_deeply(contents('settle'), ['attempt 0', 'attempt 1'], 'as a new attempt; what was refused meanwhile was none');
+sleep 0.02 while time < $second + 8.1;
+is(ask($limiting, 'caller-6', @caller), $done, 'caller=2/8: after the 8 seconds');
+$_->stop for $settling, $limiting;
 
 done_testing;

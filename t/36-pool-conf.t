@@ -161,7 +161,7 @@ sub ask {
     my ($host, $to) = @_;
     $control->clear;
     my $body = vapi_tool_call(call => 'call-' . ++$count, control => $control->url("call-$count"), args => { to => $to });
-    my $reply = HTTP::Tiny->new(timeout => 30)->request('POST', "http://$host.example.com:" . $s->port . '/vapi', { peer => '127.0.0.1', content => $body, headers => { 'content-type' => 'application/json', %{ $s->signed($body) } } });
+    my $reply = HTTP::Tiny->new(timeout => 30, proxy => undef, http_proxy => undef)->request('POST', "http://$host.example.com:" . $s->port . '/vapi', { peer => '127.0.0.1', content => $body, headers => { 'content-type' => 'application/json', %{ $s->signed($body) } } });
     my ($told) = $control->transfers;
     return $told->{destination}{number} if $told;
     my $result = $json->decode($reply->{content})->{results}[0];

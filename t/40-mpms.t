@@ -12,8 +12,9 @@ sub said { my ($reply) = @_; my $first = $reply->{json}{results}[0]; return $fir
 for my $mpm (qw(event worker prefork)) {
     my $control = VapiControl->new(tls => 1);
     my $s = VapiTest->new(mpm => $mpm, conf => endpoint_conf($control, 'VapiDestination billing +14155550100 say="Connecting you."', 'VapiDestination front +14155550199',
-        qq(VapiRoute billing "arg('department') == 'billing'"), 'VapiRoute front'))->start;
-    my $body = sub { my ($call, $behaviour, %o) = @_; return vapi_tool_call(call => $call, control => $control->url($call, $behaviour), args => { department => 'billing' }, %o) };
+        qq(VapiRoute billing "arg('department') == 'billing'"), 'VapiRoute front',
+        'VapiBudget 90', 'VapiControlTimeout 80', 'VapiControlConnectTimeout 60'))->start;    # 64 handshakes at once may take their time
+    my $body = sub { my ($call, $behaviour, %o) = @_; return vapi_tool_call(call => $call, control => $control->url($call, $behaviour), args => { department => 'billing' }, timeout => 200, %o) };
     my $ask = sub { return $s->signed_post('/vapi/transfer', $body->(@_)) };
     my $sent = sub { my ($call) = @_; return map { $_->{json}{destination}{number} } grep { $_->{call} eq $call } $control->requests };
 

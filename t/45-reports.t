@@ -170,17 +170,16 @@ pool('awake', 'no-answer=0');
 pool('known', 'sticky=600 no-answer=0', qw(kim lee));
 pool('shared-a', 'strategy=ordered', qw(sam));
 pool('shared-b', 'strategy=ordered', qw(sam));
-server('VapiDestination billing +14155550100', 'VapiDestination triage assistant:Triage', qq(VapiRoute billing "arg('to') == 'billing'"), qq(VapiRoute triage "arg('to') == 'triage'"),
+server('VapiDestination billing +14155550100', 'VapiDestination triage assistant:Triage', qq(VapiRoute billing "arg('to') == 'billing'"), qq(VapiRoute triage "arg('to') == 'triage'"), 'VapiBudget 60', 'VapiControlTimeout 50',
     qq(VapiRoute billing "arg('to') == 'if-free' && pool('deciding.free') == 1" name=if-free));
 
 {
-    my $working = $s->post_start('/vapi/transfer', tool_call('underway', 'underway', behaviour => 'delay=1500', id => 'call_A'));
-    ok(wait_until(sub { @{ numbers_of('underway') } }, 5) || 1, 'the POST is under way');
-    ok(wait_until(sub { member('underway') eq $leased }, 5), 'the member is leased');
-    my $start = time;
+    my $working = $s->post_start('/vapi/transfer', tool_call('underway', 'underway', behaviour => 'hold=underway', id => 'call_A', timeout => 100));
+    ok(wait_until(sub { @{ numbers_of('underway') } }, 20), 'the POST is under way');
+    is(member('underway'), $leased, 'the member is leased');
     inform(report('customer-ended-call')->('underway', $number{'underway-one'}));
-    is(member('underway'), $free, 'the call ends while it is being transferred: the member is free at once');
-    cmp_ok(time - $start, '<', 1, 'before the control API has answered');
+    is(member('underway'), $free, 'the call ends while it is being transferred: the member is free before the control API has answered');
+    $control->release('underway');
     is(said($s->post_finish($working)), $done, "the tool call's own end");
     is(member('underway'), $free, 'changes nothing');
     is(ended('pool:underway'), '', 'nor is anything counted');
@@ -188,11 +187,12 @@ server('VapiDestination billing +14155550100', 'VapiDestination triage assistant
 
 {
     $s->allow_log(qr/call=refused .*outcome=failed/);
-    my $working = $s->post_start('/vapi/transfer', tool_call('refused', 'refused', behaviour => 'delay=800,status=404'));
-    ok(wait_until(sub { member('refused') eq $leased }, 5), 'another is under way');
+    my $working = $s->post_start('/vapi/transfer', tool_call('refused', 'refused', behaviour => 'hold=refused,status=404', timeout => 100));
+    ok(wait_until(sub { member('refused') eq $leased }, 20), 'another is under way');
     inform(report('customer-ended-call-during-transfer')->('refused', $number{'refused-one'}));
     is(member('refused'), $free, 'the call ends, and the member is free');
     is(ask('refused-next', 'refused'), $done, 'and gets the next call');
+    $control->release('refused');
     like(said($s->post_finish($working)), qr/the call is not there any more/, 'the control API refuses');
     is(member('refused'), $leased, 'which does not touch the next call');
 }
@@ -244,24 +244,22 @@ for my $round (['crowd', [report('customer-ended-call', 'busy')], 'paused 0', 'b
 
 # ---- settings
 
-{
-    is(ask('wrapped', 'wrapped'), $done, 'wrap-up=2: a call is sent');
-    inform(shown('completed')->('wrapped', $number{'wrapped-one'}));
-    my $told = time;
-    is(member('wrapped'), $leased, 'wrap-up=2: it is over, and the member is still taken');
-    is(ask('wrapped-2', 'wrapped'), 'Nobody is there.', 'wrap-up=2: he gets no other');
-    ok(wait_until(sub { member('wrapped') eq $free }, 5), 'wrap-up=2: he is free again');
-    cmp_ok(time - $told, '>', 1.5, 'wrap-up=2: after it');
-    is(ask('wrapped-3', 'wrapped'), $done, 'wrap-up=2: and gets the next');
+# Tests: from this report on the member gets no call for two seconds, and is seen as that until then.
+sub is_away {
+    my ($name, $pool, $report, $away) = @_;
+    is(ask($pool, $pool), $done, "$name: a call is sent");
+    my ($told, $asked, @heard, @seen) = (time, 0);
+    inform($report->($pool, $number{"$pool-one"}));
+    ok(wait_until(sub { push @seen, member($pool); push @heard, ask("$pool-" . ++$asked, $pool); $heard[-1] eq $done }, 20), "$name: the member gets another in the end");
+    cmp_ok(time - $told, '>=', 1.99, "$name: not before it is over");
+    pop @heard, pop @seen;
+    is_deeply([grep { $_ ne 'Nobody is there.' } @heard], [], "$name: until then he is not there");
+    is_deeply([grep { $_ ne $away && $_ ne $free } @seen], [], "$name: and is seen so");
+}
 
-    is(ask('napping', 'napping'), $done, 'no-answer=2: a call is sent');
-    inform(shown('voicemail')->('napping', $number{'napping-one'}));
-    $told = time;
-    is(member('napping'), $rests, 'no-answer=2: nobody there, the member rests');
-    is(ask('napping-2', 'napping'), 'Nobody is there.', 'no-answer=2: and gets no call');
-    ok(wait_until(sub { member('napping') eq $free }, 5), 'no-answer=2: the rest ends');
-    cmp_ok(time - $told, '>', 1.5, 'no-answer=2: in time');
-    is(ask('napping-3', 'napping'), $done, 'no-answer=2: and he gets the next');
+{
+    is_away('wrap-up=2', 'wrapped', shown('completed'), $leased);
+    is_away('no-answer=2', 'napping', shown('voicemail'), $rests);
 
     is(ask('awake', 'awake'), $done, 'no-answer=0: a call is sent');
     inform(shown('no-answer')->('awake', $number{'awake-one'}));

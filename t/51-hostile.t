@@ -66,17 +66,17 @@ my $database = database(['good', '+14155550123'], map { ["n$_", $refused_numbers
 
 # ---- what a lookup answers
 
-push @conf, "VapiLookup crm url=" . $crm->base . '/customers/%{VAPI_CALLER} timeout=300ms', "VapiLookup desk sql=\"SELECT phone FROM desk WHERE name = %s\" arg=%{arg:desk}",
-    (map { my ($name, $how) = split / /; "VapiLookup $name url=" . $crm->base . "/status=503/$name timeout=300ms on-error=$how" } 'goes-on continue', 'skips skip-route', 'stops fail'),
-    (map { "VapiLookup slow$_ url=" . $crm->base . "/hang/$_ timeout=5" } 1 .. 4);
-location('/answer', 'VapiRoute none result="%{lookup:crm} %{lookup:crm.tier}"');
+push @conf, (map { "VapiLookup $_->[0] url=" . $crm->base . "/customers/%{VAPI_CALLER} timeout=$_->[1]" } ['crm', 30], ['hasty', '300ms']), "VapiLookup desk sql=\"SELECT phone FROM desk WHERE name = %s\" arg=%{arg:desk} timeout=30",
+    (map { my ($name, $how) = split / /; "VapiLookup $name url=" . $crm->base . "/status=503/$name timeout=30 on-error=$how" } 'goes-on continue', 'skips skip-route', 'stops fail'),
+    (map { "VapiLookup slow$_ url=" . $crm->base . "/hang/$_ timeout=60" } 1 .. 4);
+location("/answer$_->[0]", "VapiRoute none result=\"%{lookup:$_->[1]} %{lookup:$_->[1].tier}\"") for ['', 'crm'], ['-hasty', 'hasty'];
 location('/tier', map { "VapiRoute none $_" } q{"lookup('crm.tier') == 'gold'" result=gold}, q{"lookup('crm.level') -ge 3" result=level}, q{"lookup('crm.vip') == 'true'" result=vip}, q{"lookup('crm') == 'none'" result=none}, 'result=standard');
 location("/on-error/$_", qq{VapiRoute front "lookup('$_.x') == 'x'" name=first}, qq{VapiRoute none "lookup('$_') == 'error'" result=error}, 'VapiRoute none result="%{VAPI_REASON}"') for qw(goes-on skips stops);
-location('/slow', 'VapiBudget 1', 'VapiControlTimeout 5', (map { "VapiRoute none \"lookup('slow$_') == 'ok'\"" } 1 .. 4), 'VapiRoute front');
-push @conf, 'VapiAction gate before-transfer required url=' . $crm->base . '/hang/gate route=gated timeout=5';
-location('/slow-gate', 'VapiBudget 1', 'VapiControlTimeout 5', qq{VapiRoute front $if name=gated}, 'VapiRoute front name=last');
+location('/slow', 'VapiBudget 4', 'VapiControlTimeout 60', (map { "VapiRoute none \"lookup('slow$_') == 'ok'\"" } 1 .. 4), 'VapiRoute front');
+push @conf, 'VapiAction gate before-transfer required url=' . $crm->base . '/hang/gate route=gated timeout=60';
+location('/slow-gate', 'VapiBudget 4', 'VapiControlTimeout 60', qq{VapiRoute front $if name=gated}, 'VapiRoute front name=last');
 
-# Scripted answer of the customer's system, state of the lookup, its field `tier`.
+# Scripted answer of the customer's system, state of the lookup, its field `tier`, 1: the answer never comes, or not in time.
 my $nested = 100_000;
 my @answers = (
     [{ status => 200, body => '{"tier":"gold"}' }, 'ok gold'], [{ status => 201, body => '{"tier":"gold"}' }, 'ok gold'], [{ status => 204, body => '' }, 'none '], [{ status => 404, body => '<html>' }, 'none '],
@@ -86,8 +86,8 @@ my @answers = (
         '{"a\u0000b":1,"tier":"gold"}', "{\"tier\":\"\xff\xfe\"}", "{\"tier\":\"\xed\xa0\x80\"}", '{"tier":"\ud800"}', '{"tier":NaN}', '{"tier":1e999}', '{"tier":99999999999999999999}', '{"tier":01}', "\xef\xbb\xbf{\"tier\":\"gold\"}", "{\"tier\":\"a\nb\"}", ")]}',\n{\"tier\":\"gold\"}", '[' x $nested, '[' x $nested . ']' x $nested,
         '{"tier":' x 5000 . '1' . '}' x 5000, "\x1f\x8b\x08\x00\x00\x00\x00\x00"),
     [{ status => 200, headers => { 'content-type' => 'text/html' }, body => '{"tier":"gold"}' }, 'ok gold'], [{ status => 200, headers => { 'content-encoding' => 'gzip' }, body => "\x1f\x8b\x08" }, 'error '],
-    (map { [{ status => $_, body => '{"tier":"gold"}' }, 'error '] } 300, 400, 401, 403, 410, 429, 500, 503), ['redirect', 'error '], ['huge=5000000', 'error '], ['hang', 'error '], ['silent', 'error '], ['reset', 'error '], ['garbage', 'error '],
-    [{ status => 200, body => '{"tier":"gold"}', truncate => 1 }, 'error '], [{ status => 200, body => '{"tier":"gold"}', drip => 20 }, 'error '], [{ status => 200, body => '{"tier":"gold"}', chunked => 1, delay => 30 }, 'ok gold'],
+    (map { [{ status => $_, body => '{"tier":"gold"}' }, 'error '] } 300, 400, 401, 403, 410, 429, 500, 503), ['redirect', 'error '], ['huge=5000000', 'error '], ['hang', 'error ', 1], ['silent', 'error '], ['reset', 'error '], ['garbage', 'error '],
+    [{ status => 200, body => '{"tier":"gold"}', truncate => 1 }, 'error '], [{ status => 200, body => '{"tier":"gold"}', drip => 40 }, 'error ', 1], [{ status => 200, body => '{"tier":"gold"}', chunked => 1, delay => 30 }, 'ok gold'],
 );
 
 # ---- what is made of values: each endpoint has one use of the value, of an argument and of a lookup
@@ -96,8 +96,8 @@ my %value = (argument => '%{arg:v}', lookup => '%{lookup:crm.v}');
 push @conf, 'VapiTransferPlan warm warm-transfer-say-message message=Caller.';
 for my $from (sort keys %value) {
     my $v = $value{$from};
-    push @conf, "VapiLookup url-$from url=\"" . $crm->base . "/p/$v/end?q=$v&r=1\"", "VapiLookup query-$from url=\"" . $crm->base . "/p?q=$v&r=1\"", "VapiLookup head-$from url=" . $crm->base . "/h header=\"X-Who: $v\" header=\"X-Last: 1\"",
-        "VapiLookup body-$from url=" . $crm->base . "/b body=\@DIR\@/body-$from.json", "VapiLookup sql-$from sql=\"SELECT note FROM customer WHERE phone = %s OR phone = %s\" arg=\"$v\" arg=\"x-$v\"",
+    push @conf, "VapiLookup url-$from url=\"" . $crm->base . "/p/$v/end?q=$v&r=1\" timeout=30", "VapiLookup query-$from url=\"" . $crm->base . "/p?q=$v&r=1\" timeout=30", "VapiLookup head-$from url=" . $crm->base . "/h header=\"X-Who: $v\" header=\"X-Last: 1\" timeout=30",
+        "VapiLookup body-$from url=" . $crm->base . "/b body=\@DIR\@/body-$from.json timeout=30", "VapiLookup sql-$from sql=\"SELECT note FROM customer WHERE phone = %s OR phone = %s\" arg=\"$v\" arg=\"x-$v\" timeout=30",
         "VapiDestination sip-$from sip:desk\@pbx.example.com sip-header=\"X-Who: $v\" sip-header=\"X-Last: 1\"", "VapiTransferPlan xml-$from warm-transfer-twiml twiml=\"<Response><Say>$v</Say></Response>\"",
         "VapiDestination xml-$from +14155550101 plan=xml-$from", "VapiDestination say-$from +14155550101 say=\"$v\"", "VapiDestination id-$from +14155550101 caller-id=\"$v\"", "VapiDestination extension-$from +14155550101 extension=\"$v\"",
         "VapiTransferPlan told-$from warm-transfer-say-message message=\"$v\"", "VapiDestination told-$from +14155550101 plan=told-$from";
@@ -123,7 +123,7 @@ location('/patterns', q{VapiRoute none "-n said('^(\\\\w+\\\\s?)*$')" result=sai
 
 my $s = VapiTest->new(
     modules => ['dbd', 'watchdog'], files => { map { ($_ => encode_utf8($files{$_})) } keys %files },
-    conf => encode_utf8(join "\n", "DBDriver sqlite3\nDBDParams \"$database\"", 'VapiCredential test hmac secret=file:@DIR@/vapi.secret preset=body-only', 'VapiAuthenticate test', $control->conf, 'VapiSettle 0', 'VapiLimit call=100000', @conf, @locations,
+    conf => encode_utf8(join "\n", "DBDriver sqlite3\nDBDParams \"$database\"", 'VapiCredential test hmac secret=file:@DIR@/vapi.secret preset=body-only', 'VapiAuthenticate test', $control->conf, 'VapiSettle 0', 'VapiBudget 14', 'VapiLimit call=100000', @conf, @locations,
         '<Location "/console">', 'SetHandler vapi-console', '</Location>', '<Location "/manage">', 'SetHandler vapi-console', 'VapiConsole manage', '</Location>', ''),
 );
 $s->allow_log(
@@ -203,30 +203,31 @@ is(($crm->requests)[0]{path}, '/customers/sip%3Aanna%40pbx.example.com', 'is ask
 
 # ---- what a lookup answers (T45)
 
-my $longest = 0;
 for (@answers) {
-    my ($answer, $expected) = @$_;
+    my ($answer, $expected, $is_late) = @$_;
     $crm->script($answer) if $answer eq 'silent' || $answer eq 'reset';    # on a kept connection a question is asked once more
-    my $got = ask_with($answer, '/answer');
+    my $got = ask_with($answer, $is_late ? '/answer-hasty' : '/answer');
     $crm->unscript;
-    $longest = $got->{ms} if $got->{ms} > $longest;
     is($got->{told}, $expected =~ s/ \z//r, 'answered: ' . substr ref $answer ? $text->encode($answer) : $answer, 0, 100);
+    cmp_ok($got->{ms}, '<', 5000, 'in its time of 300 ms and what a busy machine adds, not all that VapiBudget leaves') if $is_late;
 }
-cmp_ok($longest, '<', 1500, 'none took longer than its time-out (300 ms) and what a busy machine adds');
 my %on_error = ('goes-on' => 'error', skips => 'lookup-error', stops => 'A system that is needed to decide about this transfer cannot be reached right now.');
 is(ask("/on-error/$_")->{told}, $on_error{$_}, "one that fails: it $_") for sort keys %on_error;
 cmp_ok(length $_, '<', 1000, 'no line of the log is long') for (sort { length $b <=> length $a } split /\n/, $s->log)[0];
 
 # ---- all of it slow (T47)
 
-for (['lookups', '/slow'], ['a required action', '/slow-gate']) {
-    my ($what, $path) = @$_;
-    my $got = ask($path);
-    is(dialled($got), '+14155550199', "$what that never answer: the call is transferred all the same");
-    cmp_ok($got->{ms}, '<', 1000, 'within VapiBudget');
-    $got = ask($path, vapi => 'hang');
-    is($got->{told}, 'The transfer may be under way.', 'and where Vapi does not answer either, the model is told so');
-    cmp_ok($got->{ms}, '<', 1500, 'when it is over');
+{
+    my @slow = (['lookups', '/slow', 'ok'], ['lookups', '/slow', 'hang'], ['a required action', '/slow-gate', 'ok'], ['a required action', '/slow-gate', 'hang']);
+    my @replies = $s->post_many(map { my $body = vapi_tool_call(call => "slow-$_", control => $control->url("slow-$_", $slow[$_][2]), args => {}); [$slow[$_][1], $body, $s->signed($body)] } 0 .. $#slow);
+    my %sent = map { ($_->{call} => $_->{json}{destination}{number}) } $control->requests;
+    for my $i (0 .. $#slow) {
+        my ($what, undef, $vapi) = @{ $slow[$i] };
+        my $told = $replies[$i]{json}{results}[0];
+        is($sent{"slow-$i"}, '+14155550199', "$what that never answer: the call is transferred all the same");
+        is($told->{result} // $told->{error}, $vapi eq 'ok' ? 'The call is being transferred.' : 'The transfer may be under way.', $vapi eq 'ok' ? 'as the model is told' : 'and where Vapi does not answer either, the model is told so');
+        cmp_ok($replies[$i]{ms}, '<', 10_000, 'within VapiBudget and what a busy machine adds, not after a minute');
+    }
 }
 
 # ---- URLs (T22)
@@ -303,7 +304,7 @@ for my $from (sort keys %value) {
 }
 my @calls = map { ask('/actions', args => { v => $_ })->{call} } @values;
 my @lines;
-wait_until(sub { sqlite_ask($database, 'SELECT count(*) FROM history') == @values && (@lines = split /\n/, slurp($s->dir . '/lines')) >= @values }, 10);
+wait_until(sub { sqlite_ask($database, 'SELECT count(*) FROM history') == @values && (@lines = slurp($s->dir . '/lines') =~ /^(.*)\n/mg) >= @values }, 60);
 is_deeply([sort map { s/\s+//gr } split /\n/, sqlite_ask($database, 'SELECT call, hex(who) FROM history')], [sort map { "$calls[$_]|" . uc unpack 'H*', encode_utf8($values[$_]) } 0 .. $#values], 'each value is a row as it was');
 is_deeply([sort map { $_->{outer}{who} } map { $json->decode($_) } grep { /\S/ } @lines], [sort @values], 'and a line by itself');
 is(sqlite_ask($database, 'SELECT count(*) FROM customer'), '1', 'no table was touched');
@@ -419,7 +420,7 @@ my $hostile = 'a' x 50_000 . '!';
 for my $said ([$hostile], [('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!') x 500], ['x' x 3000 . '!', $hostile]) {
     my $got = ask_with({ note => 'a' x 5000 . '!' }, '/patterns', said => $said, args => { note => 'a' x 4000 });
     like($got->{told}, qr/\A\d+ 0\z/, 'a pattern that searches for minutes does not match');
-    cmp_ok($got->{ms}, '<', 2500, sprintf 'and ends soon (%d ms)', $got->{ms});
+    cmp_ok($got->{ms}, '<', 20_000, sprintf 'and ends soon (%d ms)', $got->{ms});
     $s->log_like(qr/call=$got->{call} a regular expression reached its limit in what the caller said, and counts as not found/, 'which the log says');
 }
 like(ask_with({ note => 'x' }, '/patterns', said => ['A B', 'so: a b'], args => {})->{told}, qr/\Asaid\z|\A\d+ 2\z/, 'patterns find what is there');

@@ -163,7 +163,7 @@ sub ask {
 # A request to a virtual host: { status, content }
 sub to_host {
     my ($host, $method, $path, %o) = @_;
-    return HTTP::Tiny->new(timeout => 30, keep_alive => 0)->request($method, "http://$host.example.com:" . $s->port . $path, { peer => '127.0.0.1', %o });
+    return HTTP::Tiny->new(timeout => 30, keep_alive => 0, proxy => undef, http_proxy => undef)->request($method, "http://$host.example.com:" . $s->port . $path, { peer => '127.0.0.1', %o });
 }
 
 # virtual host, path, what is asked, what comes of it
@@ -223,13 +223,16 @@ is($control->transfers, 0, 'and no more');
 ask('main', '/limit/more', call => $call);
 is($control->transfers, 1, 'VapiLimit caller=: the inner one, whole');
 
-# Actions, by their names: which files were written by one call each.
+# Actions, by their names: which files were written by one call each, as soon as the two lines of each call from before are there.
+my $noted = sub { my $lines = 0; $lines += () = slurp($_) =~ /\n/g for glob $s->dir . '/notes/*'; return $lines };
+my $none = grep { $_->[2] =~ m{^/knows|/none\z} || "$_->[1]$_->[2]" eq 'replaces/vapi' } @asked;
+ok(wait_until(sub { $noted->() == 2 * $none }, 20), "two actions for each of the $none calls that a `none` route answered") or diag($noted->());
 for (['main', '/knows', 'server-note server-other'], ['inherits', '/knows', 'server-note server-other'], ['overrides', '/knows', 'host-note server-other'], ['main', '/knows/inner', 'inner-note server-other'], ['overrides', '/knows/inner', 'inner-note server-other']) {
     my ($host, $path, $expected) = @$_;
     truncate $_, 0 for glob $s->dir . '/notes/*';
     ask($host, $path, secret => $host eq 'overrides' ? 'two-secret' : undef);
     my $written = sub { join ' ', map { m{([^/]+)$} } sort grep { -s } glob $s->dir . '/notes/*' };
-    wait_until(sub { $written->() eq $expected }, 3);
+    wait_until(sub { $written->() eq $expected }, 20);
     is($written->(), $expected, "actions at $host$path");
 }
 

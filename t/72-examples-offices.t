@@ -106,7 +106,7 @@ like((book('misheard', '+12025550155', { when => 'now', number => 'my office' },
 is_deeply([$told->{error}, $asked[0]{json}{event}], ['No destination is available for this transfer right now.', 'transfer-failed'], 'a call that can neither be called back nor connected');
 $crm->clear;
 $booking->signed_post('/vapi/callback', vapi_message('end-of-call-report', call => 'ended', fields => { endedReason => 'customer-ended-call' }));
-@asked = $crm->wait_requests(1);
+@asked = $crm->wait_requests(1, 30);
 is_deeply([map { $_->{json}{event} . ' ' . $_->{json}{call} } @asked], ['end-of-call ended'], 'the end of the call is noted');
 
 $crm->clear;
@@ -115,7 +115,7 @@ $crm->script({ status => 201, body => '{}' }, { status => 503, body => '{}' });
 my @notes = grep { $_->{path} eq '/calls' } @asked;
 is(scalar @notes, 2, 'the CRM is down for a moment: it is told again');
 is($notes[0]{headers}{'idempotency-key'}, $notes[1]{headers}{'idempotency-key'}, 'with the same key');
-ok(wait_until(sub { $booking->get('/console/status')->{json}{spool}{waiting} == 0 }, 5), 'and nothing waits any more');
+ok(wait_until(sub { $booking->get('/console/status')->{json}{spool}{waiting} == 0 }, 20), 'and nothing waits any more');
 
 done_testing;
 
@@ -126,5 +126,5 @@ sub book {
     my ($call, $caller, $args, $count, %o) = @_;
     $crm->clear;
     my $got = $booking->signed_post('/vapi/callback', vapi_tool_call(name => 'requestCallback', call => $call, caller => $caller, args => $args, control => $control->url($call), %o));
-    return ($got->{json}{results}[0], $crm->wait_requests($count, 10));
+    return ($got->{json}{results}[0], $crm->wait_requests($count, 30));
 }

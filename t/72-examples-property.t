@@ -110,7 +110,7 @@ for my $type (sort keys %assistant) {
 
 # ---- whole calls, at any time of the day: the office of this virtual host is always open (S103)
 
-my $live = example('property-management', %options, control => $control, override => qq(VapiHours office UTC "Mon-Sun 00:00-24:00"\n));
+my $live = example('property-management', patient => 1, %options, control => $control, override => qq(VapiHours office UTC "Mon-Sun 00:00-24:00"\n));
 $live->allow_log(qr/lookup \w+: HTTP 500/, qr/action book: HTTP 500/, qr/outcome=no-route/);
 my $phone = { map { ($_ => PropertySystem::phone($_)) } qw(good delinquent commercial broken nobody) };
 
@@ -176,7 +176,7 @@ sub call {
     $api->clear;
     my $before = () = of_call($call);
     my $got = $live->signed_post('/vapi/dispatch', vapi_tool_call(name => 'dispatchCall', call => $call, caller => $phone->{$who}, args => $args, control => $control->url($call)));
-    wait_until(sub { grep { $_->{path} =~ /$later/ } $api->requests }, 5) if $later;
+    wait_until(sub { grep { $_->{path} =~ /$later/ } $api->requests }, 20) if $later;
     my @sent = of_call($call);
     return ($got->{json}{results}[0]{result} // $got->{json}{results}[0]{error}, @sent > $before ? $sent[-1] : undef, $api->requests);
 }

@@ -83,7 +83,7 @@ for my $row (['+1234567890', 'enterprise'], ['+0987654321', 'technical'], ['+111
 for my $caller ('+12025550157', '+12025550158') {
     my $got = $s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => $caller, args => { issue_category => 'billing', complexity_level => 'basic' }));
     is("$got->{status} $got->{json}{destination}{number}", "200 $number{billing}", 'the CRM fails: by the arguments alone');
-    cmp_ok($got->{ms}, '<', 4000, 'and in time');
+    cmp_ok($got->{ms}, '<', 5000, 'and in time');    # Vapi waits so long, too
 }
 # What a caller calls himself stays in his own part of the path; what is no number and no SIP URI is nobody.
 my @hostile = ("sip:' OR '1'='1\@b.example.com", "sip:a'OR'1'='1\@b.example.com", 'sip:a&sobject=User&User.fields=Password@b.example.com', 'sip:a%23%2e%2e/../../admin;x=y@b.example.com', '../../admin?x=y#z', "+1' OR '1'='1", '..');
@@ -92,8 +92,10 @@ for my $caller (@hostile) {
     $s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => $caller, args => { issue_category => 'billing', complexity_level => 'basic' }));
     is_deeply([map { $_->{path} } $world->requests], $caller =~ /\Asip:\S+\z/ ? ['/crm/customers/by-phone/' . urlencoded($caller)] : [], "the caller $caller");
 }
+my $known = sub { return $s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => '+1234567890', args => { issue_category => 'billing', complexity_level => 'basic' })) };
+$known->();
 my $before = () = $world->requests;
-$s->signed_post('/vapi/support', destination_request(name => 'escalateToSupport', caller => '+1234567890', args => { issue_category => 'billing', complexity_level => 'basic' }));
+$known->();
 is(scalar $world->requests, $before, 'what the CRM said is kept for a minute');
 
 # S76, S77
@@ -207,7 +209,7 @@ for my $row (['+12025550160', 'technical', 'The migration', 'Ann', "I'm connecti
     is($asked{desk}{headers}{authorization}, 'Bearer secret-of-DESK_TOKEN', 'with its token') if $who ne 'Ann';
     is($asked{salesforce}{path} // 'kept', $reason eq 'It is urgent' ? 'kept' : contact_path($caller), 'Salesforce, where the words do not tell');
     next if $who ne 'general support';
-    ok(wait_until(sub { slurp($log) =~ /\n/ }, 5), 'the failure is written down');
+    ok(wait_until(sub { slurp($log) =~ /\n/ }, 20), 'the failure is written down');
     my ($line, @more) = split /\n/, slurp($log);
     is(scalar @more, 0, 'as one line');
     my $trouble = $json->decode($line);
@@ -288,7 +290,7 @@ sub world {
     return {
         (map { ("/crm/customers/by-phone/%2B$_" => { status => 200, body => $json->encode({ tier => $crm{$_} }) }) } keys %crm),
         '/crm/customers/by-phone/%2B12025550155' => { status => 404, body => '{"error":"unknown"}' }, '/crm/customers/by-phone/%2B12025550156' => { status => 204, body => '' },
-        '/crm/customers/by-phone/%2B12025550157' => { status => 500, body => 'oops' }, '/crm/customers/by-phone/%2B12025550158' => { delay => 4000 },
+        '/crm/customers/by-phone/%2B12025550157' => { status => 500, body => 'oops' }, '/crm/customers/by-phone/%2B12025550158' => { hang => 1 },
         contact_path('+12025550160') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 1),
         contact_path('+12025550162') => $contact->(Support_Tier__c => 'Standard', Case_Count__c => 0),
         (map { ("/desk/queue?category=$_" => { status => 200, body => '{"estimatedWaitTime":7}' }) } qw(technical billing account product)),

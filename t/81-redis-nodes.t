@@ -22,7 +22,7 @@ sub tool_call { my ($call, $id, %o) = @_; return vapi_tool_call(call => $call, i
 sub ask { my ($s, @how) = @_; return $s->signed_post('/vapi/transfer', tool_call(@how)) }
 sub said { my ($reply) = @_; my $first = $reply->{json}{results}[0]; return $first->{result} // $first->{error} }
 sub posts { my ($call) = @_; return scalar grep { $_->{call} eq $call && $_->{method} eq 'POST' } $control->requests }
-sub is_ok { my ($s, $ok, $name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; return ok(wait_until(sub { !$s->get('/vapi/console/status')->{json}{state}{ok} == !$ok }, 5), $name) }
+sub is_ok { my ($s, $ok, $name) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; return ok(wait_until(sub { !$s->get('/vapi/console/status')->{json}{state}{ok} == !$ok }, 20), $name) }
 
 # The same delivery to all at the same moment: their replies.
 sub at_once {
@@ -58,7 +58,7 @@ for my $round (1 .. 5) {
     $nodes[0]->kill9_all;
     is($nodes[0]->post_finish($sent)->{status}, 0, 'its server dies');
     my $reply;
-    wait_until(sub { $reply = said(ask($nodes[1], 'dies', 'call_A')); $reply !~ /in progress/ }, 8);
+    wait_until(sub { $reply = said(ask($nodes[1], 'dies', 'call_A')); $reply !~ /in progress/ }, 20);
     is($reply, 'The transfer may be under way.', 'another says, once its time is over, that it may be under way');
     is(posts('dies'), 1, 'and sends nothing');
     $nodes[0]->start;

@@ -11,6 +11,7 @@ package VapiControl;
 #     status=503  retry-after=1   an answer of that status, with that header        body=error|html|empty|HEX...  see _body
 #     huge=BYTES                  an answer that long                               chunked   sent in chunks
 #     delay=MS                    answers after that time                           drip=MS   a byte at a time, with pauses
+#     hold=NAME                   answers when the test says release('NAME')
 #     redirect                    302 to another path of this server
 #     close                       answers as if it kept the connection, and closes it
 #     silent                      closes without an answer                          reset     resets the connection, after it has read all
@@ -79,13 +80,16 @@ sub script {
 # Takes back what of them was not asked for.
 sub unscript { my ($self) = @_; $self->_locked(sub { my ($queue) = @_; @$queue = (); return }); return }
 
+# Lets those answer that hold=NAME.
+sub release { my ($self, $name) = @_; VapiHttpd::spit("$self->{dir}/released-$name", ''); return }
+
 # All that was received, in order: { time, connection, method, path, call, headers, body, json }
 sub requests { my ($self) = @_; return grep { $_->{event} eq 'request' } $self->_events }
 
 # Waits until there are as many, for at most so long.
 sub wait_requests {
     my ($self, $count, $seconds) = @_;
-    my $end = time + ($seconds // 5);
+    my $end = time + ($seconds // 20);
     my @requests;
     while ((@requests = $self->requests) < $count && time < $end) { sleep 0.02 }
     return @requests;
@@ -222,6 +226,7 @@ sub _reply {
     return _wait_for_end($socket) if $a->{hang};
     return _reset($socket) if $a->{reset};
     sleep $a->{delay} / 1000 if $a->{delay};
+    if (defined $a->{hold}) { sleep 0.01 until -e "$self->{dir}/released-$a->{hold}" }
     return 0 if $a->{silent};
 
     my %headers = ('content-type' => 'application/json', %{ $a->{headers} || {} });

@@ -6,10 +6,11 @@ package VapiDaemon;
 # (_patience), and by which signals it ends (_signals: `usual`, `kill`, `last` where the test is over, and others).
 use strict;
 use warnings;
+use IO::Socket::INET;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 use VapiGuard;
-use VapiHttpd qw(free_port slurp);
+use VapiHttpd qw(slurp);
 
 sub dir  { $_[0]{dir} }
 sub port { $_[0]{port} }
@@ -30,13 +31,23 @@ sub _spawn {
     POSIX::_exit(127);
 }
 
+# A port of its own for as long as it lives, up or down: this socket does not listen, and lets only those in who ask to share it, as servers do.
+# Nobody else is given the port meanwhile, and who connects while the server is down is refused.
+sub reserve_port {
+    my ($self) = @_;
+    $self->{place} = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp', ReuseAddr => 1) or die "no free port: $!";
+    $self->{port} = $self->{place}->sockport;
+    return $self;
+}
+
 # Returns when it can be asked.
 sub start {
     my ($self) = @_;
-    for my $try (1 .. 4) {
+    my $end = time + $self->_patience;
+    while (1) {
         return $self if $self->_start_once;
-        # Another took the port (once it was known to anybody it stays), or what was killed has not quite ended.
-        $self->{began} ? sleep 0.3 : ($self->{port} = free_port());
+        last if time > $end;
+        sleep 0.3;    # what was killed has not quite ended
     }
     die $self->_title . " did not start:\n" . $self->log;
 }
@@ -47,7 +58,7 @@ sub _start_once {
     VapiGuard::group($pid);
     my $end = time + $self->_patience;
     while (time < $end && waitpid($pid, POSIX::WNOHANG()) != $pid) {
-        return $self->{began} = 1 if $self->_answers;
+        return 1 if $self->_answers;
         sleep 0.02;
     }
     $self->stop('kill');

@@ -30,27 +30,34 @@ sub examples { return map { m{([^/]+)\.conf\z} } glob "$directory/*.conf" }
 
 sub example_file { my ($name) = @_; return "$directory/$name" }
 
-# The text of a configuration: its Defines, the spool (0: none), the Include, and what stands behind it. in_host => 1: as in a virtual host.
+# The text of a configuration: its Defines, the spool (0: none), the Include (of another file: file => NAME), and what stands behind it.
+# in_host => 1: as in a virtual host.
 sub example_conf {
     my ($name, %o) = @_;
     my $text = VapiHttpd::slurp(example_file("$name.conf"));
     my %defines = (EXAMPLES => $directory, (map { ($_ => 'file:@DIR@/vapi.secret') } $text =~ /Define (\w+_(?:SECRET|TOKEN)) /g), %{ $o{defines} || {} });
     my $conf = join '', map { qq(Define $_ "$defines{$_}"\n) } sort keys %defines;
     my $spool = $o{spool} // 1 ? "VapiSpool \@DIR\@/spool\n" : '';
-    my $include = qq(Include "$directory/$name.conf"\n) . ($o{behind} // '');
+    my $file = $o{file} // example_file("$name.conf");
+    my $include = qq(Include "$file"\n) . ($o{behind} // '');
     return $conf . $spool . ($o{in_host} ? "<VirtualHost *:\@PORT\@>\nServerName localhost\n$include</VirtualHost>\n" : $include);
 }
 
 sub modules_of { my ($name) = @_; return [watchdog => @{ $modules{$name} || [] }] }
 
 # Options as of example_conf (but `behind`); control => a stand-in that control URLs may point to; override => lines of a virtual host, which override what
-# the example has by the same name; the rest is for VapiTest->new.
+# the example has by the same name; patient => 1: a copy of it whose lookups may take longer, where a test is about what they answer, on a machine that
+# may be slow; the rest is for VapiTest->new.
 sub example {
     my ($name, %o) = @_;
-    my ($control, $override) = delete @o{qw(control override)};
+    my ($control, $override, $is_patient) = delete @o{qw(control override patient)};
+    if ($is_patient) {
+        $o{file} = "\@DIR\@/$name.conf";
+        $o{files} = { %{ $o{files} || {} }, "$name.conf" => VapiHttpd::slurp(example_file("$name.conf")) =~ s/\btimeout=\K\d+\b/30/gr };
+    }
     my $behind = ($control ? $control->conf : '') . qq(<Location "/console">\nSetHandler vapi-console\nVapiConsole manage\nRequire local\n</Location>\n)
         . ($override ? "<VirtualHost *:\@PORT\@>\nServerName localhost\n$override</VirtualHost>\n" : '');
-    my $conf = example_conf($name, behind => $behind, map { exists $o{$_} ? ($_ => delete $o{$_}) : () } qw(defines spool in_host));
+    my $conf = example_conf($name, behind => $behind, map { exists $o{$_} ? ($_ => delete $o{$_}) : () } qw(defines spool in_host file));
     my $self = VapiTest->new(modules => [authz_host => @{ modules_of($name) }], conf => $conf, %o);
     $self->allow_log(@always_allowed);
     return (bless $self, __PACKAGE__)->start;

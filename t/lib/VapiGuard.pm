@@ -13,6 +13,8 @@ use Time::HiRes qw(sleep);
 
 my ($pipe, $guard, $owner, $over);
 
+umask 022;    # Apache's children are another user, and read what a test writes
+
 # A new directory that the server's children may read.
 sub directory {
     my ($name) = @_;

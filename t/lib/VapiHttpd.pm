@@ -9,7 +9,7 @@ use Exporter qw(import);
 use File::Basename qw(dirname);
 use IO::Socket::INET;
 
-our @EXPORT_OK = qw(top module_file program base_conf free_port sanitizer_environment spit slurp);
+our @EXPORT_OK = qw(top module_file program base_conf closed_port free_port sanitizer_environment spit slurp);
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 
@@ -89,6 +89,15 @@ END
 # A port of 127.0.0.1 on which nobody listens.
 sub free_port {
     my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die "no free port: $!";
+    return $socket->sockport;
+}
+
+my @kept_closed;
+
+# One on which nobody listens, nor can as long as this program runs.
+sub closed_port {
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp') or die "no closed port: $!";
+    push @kept_closed, $socket;
     return $socket->sockport;
 }
 

@@ -14,7 +14,6 @@ use warnings;
 use POSIX ();
 use VapiDaemon;
 use VapiGuard;
-use VapiHttpd qw(free_port);
 
 our @ISA = ('VapiDaemon');
 my $name = 'vapi';       # of the user and of the database
@@ -34,7 +33,8 @@ sub program {
 # started => 0 to leave it down, sql => text for psql once it runs.
 sub new {
     my ($class, %o) = @_;
-    my $self = bless { dir => VapiGuard::directory('pg'), owner => $$, port => free_port() }, $class;
+    my $self = bless { dir => VapiGuard::directory('pg'), owner => $$ }, $class;
+    $self->reserve_port;
     if ($> == 0) {
         ($self->{user}) = grep { defined getpwnam $_ } qw(postgres nobody) or die 'no user to run PostgreSQL as';
         chown +(getpwnam $self->{user})[2, 3], $self->{dir};
@@ -87,7 +87,7 @@ sub dbd_conf {
 }
 
 sub _launch { my ($self) = @_; return $self->_run(program('postgres'), '-D', "$self->{dir}/data", '-p', $self->{port}) }
-sub _patience { 30 }
+sub _patience { 60 }
 sub _signals { \%signal }
 sub _title { 'PostgreSQL' }
 
@@ -101,8 +101,7 @@ sub _answers {
 # Runs these statements. What they print, one line a row, columns with | between them; dies when one fails.
 sub psql {
     my ($self, $sql) = @_;
-    local %ENV = (%ENV, PGCONNECT_TIMEOUT => 5);
-    open my $out, '-|', program('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $self->params, '-c', $sql or die "psql: $!";
+    open my $out, '-|', program('psql'), '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $self->params . ' connect_timeout=20', '-c', $sql or die "psql: $!";
     my $said = do { local $/; <$out> } // '';
     close $out or die "psql failed: $sql\n";
     chomp $said;

@@ -15,7 +15,7 @@ use IO::Socket::INET;
 use VapiCert;
 use VapiDaemon;
 use VapiGuard;
-use VapiHttpd qw(free_port slurp spit);
+use VapiHttpd qw(slurp spit);
 
 our @ISA = ('VapiDaemon');
 my %signal = (usual => 'TERM', last => 'KILL', kill => 'KILL');
@@ -32,7 +32,8 @@ sub _program {
 # restart; conf => more lines; started => 0 to leave it down
 sub new {
     my ($class, %o) = @_;
-    my $self = bless { %o, dir => VapiGuard::directory('redis'), owner => $$, port => free_port() }, $class;
+    my $self = bless { %o, dir => VapiGuard::directory('redis'), owner => $$ }, $class;
+    $self->reserve_port;
     VapiCert::make($self->{dir}, $self->{tls}) if $self->{tls};
     $self->start if $o{started} // 1;
     return $self;
@@ -71,7 +72,7 @@ sub _launch {
     return $self->_spawn(sub { exec {$program} 'redis-server', "$self->{dir}/redis.conf" });
 }
 
-sub _patience { 15 }
+sub _patience { 30 }
 sub _signals { \%signal }
 sub _title { 'redis-server' }
 
@@ -85,7 +86,7 @@ sub _answers {
 
 sub _connect {
     my ($self) = @_;
-    my %to = (PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 2);
+    my %to = (PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 10);
     return IO::Socket::INET->new(%to) if !$self->{tls};
     require IO::Socket::SSL;
     return IO::Socket::SSL->new(%to, SSL_verify_mode => 0);

@@ -17,6 +17,7 @@ package VapiTest;
 # VAPI_TEST_MPM=event|worker|prefork, VAPI_TEST_BUILD=build/asan, VAPI_TEST_KEEP=1 (leaves the directories).
 use strict;
 use warnings;
+use Errno ();
 use Exporter ();
 use File::Find ();
 use HTTP::Tiny;
@@ -31,18 +32,18 @@ use Time::HiRes qw(sleep time);
 use VapiCert;
 use VapiControl;
 use VapiGuard;
-use VapiHttpd qw(base_conf free_port sanitizer_environment slurp spit);
+use VapiHttpd qw(base_conf closed_port free_port sanitizer_environment slurp spit);
 use VapiPayload;
 
 our @ISA = ('Exporter');
 our @EXPORT = (
     (grep { /^\w+$/ } @Test::More::EXPORT), @VapiPayload::EXPORT,
-    qw(done_testing endpoint_conf configtest configtest_fails free_port slurp spit wait_until),
+    qw(done_testing endpoint_conf configtest configtest_fails closed_port free_port slurp spit wait_until),
 );
 
 my $json = JSON::PP->new->canonical->utf8;
 my $secret = 'the-secret-that-nobody-may-see';
-my $start_time = 15;
+my $start_time = 60;
 # An event child that is told to end at the very moment when a worker frees a connection may crash, with any module: close_worker_sockets().
 my $closing_time = 0.03;
 # What a stand-in on loopback needs, and what the start rightly warns of.
@@ -193,7 +194,7 @@ sub stop {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     sleep $closing_time;
     kill 'TERM', $pid;
-    my $ended = $self->_wait_for_end($pid, 20);
+    my $ended = $self->_wait_for_end($pid, 60);
     fail('Apache ended when it was told to') if !$ended;
     $self->_kill_group($pid);
     $self->_forget_process;
@@ -213,8 +214,40 @@ sub kill9_all {
 
 sub restart { my ($self) = @_; local $Test::Builder::Level = $Test::Builder::Level + 1; $self->stop; return $self->start }
 
-# New children with the configuration as it is now; returns when they serve. The old ones may still end their requests (graceful) or end with them (hup).
-sub graceful { my ($self) = @_; return $self->_reload('USR1') }
+# New children with the configuration as it is now; returns when they alone take requests. The old ones may still end theirs (graceful), or end with
+# them (hup).
+sub graceful {
+    my ($self) = @_;
+    my @before = $self->children;
+    $self->_reload('USR1');
+    my $listener = $self->_listener;
+    my $is_sure = 1;
+    wait_until(sub { @before = grep { my $takes = _takes($_, $listener); $is_sure &&= defined $takes; $takes // 1 } @before; !@before || !$is_sure }, 20);
+    # Without the right to see that, those that have nothing to end are waited for.
+    wait_until(sub { !grep { -e "/proc/$_" } @before }, 2) if !$is_sure;
+    return $self;
+}
+
+# The socket on which it listens, as /proc names it.
+sub _listener {
+    my ($self) = @_;
+    my $at = sprintf '%08X:%04X', unpack('L', pack 'C4', 127, 0, 0, 1), $self->{port};
+    my ($inode) = slurp('/proc/net/tcp') =~ /^\s*\d+: $at \S+ 0A (?:\S+\s+){5}(\d+) /m;
+    return $inode ? "socket:[$inode]" : '';
+}
+
+# May this process take a connection of that socket? Undefined where nobody tells us.
+sub _takes {
+    my ($pid, $listener) = @_;
+    my @open = glob "/proc/$pid/fd/*" or return -e "/proc/$pid/fd" && !-r _ ? undef : 0;
+    for my $file (@open) {
+        my $what = readlink $file;
+        return undef if !defined $what && $!{EACCES};
+        return 1 if ($what // '') eq $listener;
+    }
+    return 0;
+}
+
 sub hup { my ($self) = @_; sleep $closing_time; return $self->_reload('HUP') }
 
 sub _reload {
@@ -222,7 +255,7 @@ sub _reload {
     my $serving = qr/resuming normal operations/;
     my $before = () = $self->log =~ /$serving/g;
     kill $signal, $self->{pid};
-    my $came = wait_until(sub { my $now = () = $self->log =~ /$serving/g; $now > $before }, 20);
+    my $came = wait_until(sub { my $now = () = $self->log =~ /$serving/g; $now > $before }, 60);
     die "no restart came about after $signal:\n" . $self->log if !$came;
     return $self;
 }
@@ -243,7 +276,7 @@ sub _kill_group {
     my ($self, $pid) = @_;
     kill 'KILL', -$pid;
     waitpid $pid, POSIX::WNOHANG();
-    wait_until(sub { waitpid($pid, POSIX::WNOHANG()); !VapiGuard::group_lives($pid) }, 10) or fail('a process of Apache is left');
+    wait_until(sub { waitpid($pid, POSIX::WNOHANG()); !VapiGuard::group_lives($pid) }, 30) or fail('a process of Apache is left');
 }
 
 # ---- its log
@@ -258,7 +291,7 @@ sub log_like {
     my ($self, $pattern, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $self->allow_log($pattern);
-    my $came = wait_until(sub { $self->log =~ $pattern }, 5);
+    my $came = wait_until(sub { $self->log =~ $pattern }, 20);
     ok($came, $name // "the log has $pattern") or diag($self->log);
     return $came;
 }
@@ -385,19 +418,20 @@ sub post_finish {
 # A connection to it.
 sub socket {
     my ($self) = @_;
-    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 10) || die "no connection: $!";
+    return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, Timeout => 30) || die "no connection: $!";
 }
 
 # Sends these very bytes; all that comes back until it closes, or until nothing came for so many seconds.
 sub raw {
     my ($self, $bytes, $seconds) = @_;
+    local $SIG{PIPE} = 'IGNORE';
     my $socket = $self->socket;
     print $socket $bytes;
     $socket->flush;
     my $answer = '';
     my $watch = '';
     vec($watch, fileno $socket, 1) = 1;
-    while (select my $ready = $watch, undef, undef, $seconds // 10) {
+    while (select my $ready = $watch, undef, undef, $seconds // 30) {
         last if !sysread $socket, $answer, 65536, length $answer;
     }
     return $answer;

@@ -39,6 +39,9 @@ static const char *url_of(int port, const char *scheme, const char *path)
     return apr_psprintf(pool, "%s://127.0.0.1:%d%s", scheme, port, path);
 }
 
+#define PATIENT 20000               /* ms: as long as an answer may take on the slowest machine */
+#define MUCH_LATER (10000 * MS)     /* beyond a deadline: no delay of the machine, it was not kept */
+
 static vapi_http_request_t request_to(int port, const char *method, const char *body)
 {
     vapi_http_request_t request = { 0 };
@@ -48,7 +51,7 @@ static vapi_http_request_t request_to(int port, const char *method, const char *
     request.url = url_of(port, "http", "/control");
     request.body = body;
     request.body_len = body ? strlen(body) : 0;
-    request.connect_timeout = 1000 * MS;
+    request.connect_timeout = 10000 * MS;
     request.answer_max = 65536;
     return request;
 }
@@ -64,7 +67,7 @@ static vapi_http_answer_t perform(vapi_http_request_t request, int ms)
 
 static vapi_http_answer_t post(small_server_t *server, const char *body)
 {
-    return perform(request_to(server->port, "POST", body), 3000);
+    return perform(request_to(server->port, "POST", body), PATIENT);
 }
 
 /* ---- Connections ---- */
@@ -123,7 +126,7 @@ static void test_profiles_share_no_connection(void **state)
     assert_int_equal(post(&server, "1").status, 200);
     request = request_to(server.port, "POST", "2");
     request.profile = &strict;
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(answer.address_refused, 1);
     assert_int_equal(server.requests, 1);
@@ -150,6 +153,23 @@ static void test_more_origins_than_idle_places(void **state)
     }
 }
 
+static atomic_int closed;
+
+/* Says its text, and that there is no more: `closed` counts when the client's system knows. */
+static int text_and_end(small_connection_t *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+
+    small_say(c, c->server->text);
+    shutdown(c->fd, SHUT_WR);
+    while (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_FIN_WAIT1) {
+        usleep(1000);
+    }
+    closed++;
+    return 0;
+}
+
 static void test_connection_closed_while_idle(void **state)
 {
     static const char text[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -157,14 +177,16 @@ static void test_connection_closed_while_idle(void **state)
     int i;
 
     (void)state;
-    small_start(&server, small_text_and_close, text, NULL);
+    small_start(&server, text_and_end, text, NULL);
     for (i = 1; i <= 5; i++) {
         vapi_http_answer_t answer = post(&server, "x");
 
         assert_int_equal(answer.end, VAPI_HTTP_ANSWERED);
         assert_int_equal(answer.new_connections, 1);
         assert_int_equal(server.requests, i);
-        usleep(20000);
+        while (closed < i) {
+            usleep(1000);
+        }
     }
     small_stop(&server);
 }
@@ -179,8 +201,8 @@ static void check_not_sent_twice(small_server_t *server, vapi_http_request_t req
 {
     vapi_http_answer_t answer;
 
-    assert_int_equal(perform(request, 3000).status, 200);
-    answer = perform(request, 3000);
+    assert_int_equal(perform(request, PATIENT).status, 200);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.end, VAPI_HTTP_BROKEN);
     assert_int_equal(answer.status, 0);
     assert_int_equal(answer.timed_out, 0);
@@ -189,7 +211,7 @@ static void check_not_sent_twice(small_server_t *server, vapi_http_request_t req
     usleep(50000);
     assert_int_equal(server->requests, 2);
     assert_int_equal(server->connections, 1);
-    assert_int_equal(perform(request, 3000).status, 200);    /* and the engine goes on */
+    assert_int_equal(perform(request, PATIENT).status, 200);    /* and the engine goes on */
 }
 
 static void test_kept_connection_that_dies_under_a_post(void **state)
@@ -231,8 +253,8 @@ static void test_get_may_be_sent_again(void **state)
 
     (void)state;
     small_start(&server, answer_first_only, NULL, NULL);
-    assert_int_equal(perform(request_to(server.port, "GET", NULL), 3000).status, 200);
-    assert_int_equal(perform(request_to(server.port, "GET", NULL), 3000).status, 200);
+    assert_int_equal(perform(request_to(server.port, "GET", NULL), PATIENT).status, 200);
+    assert_int_equal(perform(request_to(server.port, "GET", NULL), PATIENT).status, 200);
     assert_int_equal(server.connections, 2);
     small_stop(&server);
 }
@@ -241,14 +263,16 @@ static void test_honours_keep_alive(void **state)
 {
     static const char one[] = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=100\r\nContent-Length: 2\r\n\r\nok";
     static const char two[] = "HTTP/1.1 200 OK\r\nkeep-alive: max=100, timeout=2\r\nContent-Length: 2\r\n\r\nok";
+    static const char many[] = "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=60\r\nContent-Length: 2\r\n\r\nok";
     small_server_t server;
 
     (void)state;
     small_start(&server, small_text, one, NULL);
     post(&server, "1");
     assert_int_equal(post(&server, "2").new_connections, 1);    /* a second less than 1 s: not at all */
-    server.text = two;
+    server.text = many;
     post(&server, "3");
+    server.text = two;
     assert_int_equal(post(&server, "4").new_connections, 0);
     usleep(1100000);
     assert_int_equal(post(&server, "5").new_connections, 1);
@@ -299,15 +323,20 @@ static void test_retry_after(void **state)
     small_stop(&server);
 }
 
+#define BLOCKS 16384
+
+static atomic_int blocks_sent;
+
 /* What a client sees that asks for a gigabyte. */
 static int answer_endlessly(small_connection_t *c)
 {
     static char block[65536];
     int i, more = small_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n");
 
-    for (i = 0; more && i < 16384; i++) {
+    for (i = 0; more && i < BLOCKS; i++) {
         more = small_send(c, block, sizeof(block));
     }
+    blocks_sent = i;
     return 0;
 }
 
@@ -323,8 +352,8 @@ static void test_cuts_a_long_answer(void **state)
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.cut, 1);
     assert_int_equal(answer.body_len, 65536);
-    assert_true(answer.took < 1000 * MS);
     small_stop(&server);
+    assert_in_range(blocks_sent, 1, BLOCKS - 1);    /* the connection was not kept for what was still to come */
 }
 
 static void test_answer_of_just_the_most(void **state)
@@ -337,16 +366,16 @@ static void test_answer_of_just_the_most(void **state)
     small_start(&server, small_echo, NULL, NULL);
     request = request_to(server.port, "POST", "0123456789");
     request.answer_max = 10;
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.cut, 0);
     assert_string_equal(answer.body, "0123456789");
     request.answer_max = 9;
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.end, VAPI_HTTP_ANSWERED);
     assert_int_equal(answer.cut, 1);
     assert_string_equal(answer.body, "012345678");
     request.answer_max = 0;
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.cut, 1);
     assert_string_equal(answer.body, "");
     small_stop(&server);
@@ -370,15 +399,15 @@ static void test_slow_drip_ends_at_the_deadline(void **state)
 
     (void)state;
     small_start(&server, answer_in_drips, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", NULL);
-    answer = perform(request_to(server.port, "POST", "x"), 300);
+    answer = perform(request_to(server.port, "POST", "x"), 1000);
     assert_int_equal(answer.end, VAPI_HTTP_BROKEN);
     assert_int_equal(answer.status, 200);
     assert_int_equal(answer.timed_out, 1);
-    assert_in_range(answer.took, 250 * MS, 350 * MS);
+    assert_in_range(answer.took, 950 * MS, MUCH_LATER);
     server.text = "HTTP/1.1 200 OK\r\nX-Slow: ";
     answer = perform(request_to(server.port, "POST", "x"), 300);
     assert_int_equal(answer.end, VAPI_HTTP_BROKEN);
-    assert_in_range(answer.took, 250 * MS, 350 * MS);
+    assert_in_range(answer.took, 250 * MS, MUCH_LATER);
     small_stop(&server);
 }
 
@@ -432,7 +461,7 @@ static void test_what_is_sent(void **state)
     request = request_to(server.port, "POST", "{}");
     request.headers = headers;
     request.url = url_of(server.port, "http", "/a/../b?c=%20");
-    assert_int_equal(perform(request, 2000).status, 200);
+    assert_int_equal(perform(request, PATIENT).status, 200);
     check_sent(&server, "POST /a/../b?c=%20 HTTP/1.1\r\n");
     check_sent(&server, "\r\nUser-Agent: mod_vapi_transfer/");
     check_sent(&server, "\r\nContent-Type: application/json\r\nAuthorization: Bearer t0ken\r\n");
@@ -448,20 +477,20 @@ static void test_methods_in_turn(void **state)
 
     (void)state;
     small_start(&server, small_text, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", NULL);
-    perform(request_to(server.port, "PUT", "{\"a\":1}"), 2000);
+    perform(request_to(server.port, "PUT", "{\"a\":1}"), PATIENT);
     check_sent(&server, "PUT /control HTTP/1.1\r\n");
     check_sent(&server, "{\"a\":1}");
     assert_null(strstr(server.last, "Content-Type"));
-    perform(request_to(server.port, "HEAD", NULL), 2000);
+    perform(request_to(server.port, "HEAD", NULL), PATIENT);
     check_sent(&server, "HEAD /control HTTP/1.1\r\n");
-    perform(request_to(server.port, "POST", "x"), 2000);
+    perform(request_to(server.port, "POST", "x"), PATIENT);
     check_sent(&server, "POST /control HTTP/1.1\r\n");
-    perform(request_to(server.port, "DELETE", NULL), 2000);
+    perform(request_to(server.port, "DELETE", NULL), PATIENT);
     check_sent(&server, "DELETE /control HTTP/1.1\r\n");
     assert_null(strstr(server.last, "Content-Length"));
-    perform(request_to(server.port, "POST", NULL), 2000);
+    perform(request_to(server.port, "POST", NULL), PATIENT);
     check_sent(&server, "Content-Length: 0\r\n");
-    perform(request_to(server.port, "GET", NULL), 2000);
+    perform(request_to(server.port, "GET", NULL), PATIENT);
     check_sent(&server, "GET /control HTTP/1.1\r\n");
     assert_null(strstr(server.last, "Content-Length"));
     assert_int_equal(server.requests, 6);
@@ -484,25 +513,38 @@ static void test_headers_that_would_inject(void **state)
 
         APR_ARRAY_PUSH(headers, const char *) = bad[i];
         request.headers = headers;
-        answer = perform(request, 2000);
+        answer = perform(request, PATIENT);
         assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
         assert_non_null(answer.what);
     }
-    assert_int_equal(perform(request_to(server.port, "GET /x HTTP/1.1\r\nX-Evil: 1", NULL), 2000).end, VAPI_HTTP_NOT_SENT);
+    assert_int_equal(perform(request_to(server.port, "GET /x HTTP/1.1\r\nX-Evil: 1", NULL), PATIENT).end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(server.connections, 0);
     small_stop(&server);
 }
 
 /* ---- Not sent ---- */
 
+/* A port that refuses connections: it is taken, and nobody listens there. */
+static int take_port(int *port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(at);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    getsockname(fd, (struct sockaddr *)&at, &len);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
 static void test_refused_port(void **state)
 {
     vapi_http_answer_t answer;
-    int port, fd = small_listen(&port);
+    int port, fd = take_port(&port);
 
     (void)state;
+    answer = perform(request_to(port, "POST", "x"), PATIENT);
     close(fd);
-    answer = perform(request_to(port, "POST", "x"), 2000);
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(answer.status, 0);
     assert_int_equal(answer.new_connections, 0);
@@ -525,7 +567,7 @@ static void test_private_addresses_are_refused(void **state)
 
         request.profile = &public_only;
         request.url = apr_psprintf(pool, "http://%s:%d/", hosts[i], port);
-        answer = perform(request, 2000);
+        answer = perform(request, PATIENT);
         assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
         assert_int_equal(answer.address_refused, 1);
     }
@@ -542,10 +584,10 @@ static void test_plain_only_where_allowed(void **state)
     small_start(&server, small_echo, NULL, NULL);
     request = request_to(server.port, "POST", "x");
     request.profile = &secure;
-    assert_int_equal(perform(request, 2000).end, VAPI_HTTP_NOT_SENT);
+    assert_int_equal(perform(request, PATIENT).end, VAPI_HTTP_NOT_SENT);
     request.profile = &open_profile;
     request.url = "file:///etc/passwd";
-    assert_int_equal(perform(request, 2000).end, VAPI_HTTP_NOT_SENT);
+    assert_int_equal(perform(request, PATIENT).end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(server.connections, 0);
     small_stop(&server);
 }
@@ -583,22 +625,22 @@ static void test_server_that_hangs(void **state)
 
     (void)state;
     request = request_to(port, "POST", "x");
-    answer = perform(request, 200);
+    answer = perform(request, 600);
     assert_int_equal(answer.end, VAPI_HTTP_BROKEN);    /* the system took the connection, and the request with it */
     assert_int_equal(answer.timed_out, 1);
-    assert_in_range(answer.took, 150 * MS, 250 * MS);
+    assert_in_range(answer.took, 550 * MS, MUCH_LATER);
 
     request.url = url_of(port, "https", "/");          /* no TLS, so nothing was sent */
     answer = perform(request, 200);
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(answer.timed_out, 1);
-    assert_in_range(answer.took, 150 * MS, 250 * MS);
+    assert_in_range(answer.took, 150 * MS, MUCH_LATER);
 
     request.connect_timeout = 100 * MS;
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(answer.timed_out, 1);
-    assert_in_range(answer.took, 50 * MS, 200 * MS);
+    assert_in_range(answer.took, 50 * MS, MUCH_LATER);
     close(fd);
 }
 
@@ -617,7 +659,7 @@ static void test_proxy_that_refuses_has_sent_nothing(void **state)
     request = request_to(1, "POST", "secret");
     request.profile = &profile;
     request.url = "https://control.example/";
-    answer = perform(request, 2000);
+    answer = perform(request, PATIENT);
 #if LIBCURL_VERSION_NUM >= 0x075000
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
 #endif
@@ -659,7 +701,7 @@ static void test_tls_reuses_its_connection(void **state)
         request = request_to(server.port, "POST", "{}");
         request.profile = &tls_profile;
         request.url = url_of(server.port, "https", "/");
-        answer = perform(request, 3000);
+        answer = perform(request, PATIENT);
         assert_int_equal(answer.end, VAPI_HTTP_ANSWERED);
         assert_string_equal(answer.body, "{}");
     }
@@ -693,19 +735,19 @@ static void test_tls_is_verified(void **state)
     small_start(&server, small_echo, NULL, tls);
     request = request_to(server.port, "POST", "x");
     request.url = url_of(server.port, "https", "/");
-    answer = perform(request, 3000);                  /* the system's authorities do not know it */
+    answer = perform(request, PATIENT);                  /* the system's authorities do not know it */
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_non_null(answer.what);
     request.profile = &tls_profile;
     request.url = apr_psprintf(pool, "https://localhost:%d/", server.port);
-    answer = perform(request, 3000);                  /* known, but of another name */
+    answer = perform(request, PATIENT);                  /* known, but of another name */
     assert_int_equal(answer.end, VAPI_HTTP_NOT_SENT);
     assert_int_equal(server.requests, 0);
     SSL_CTX_set_max_proto_version(tls, TLS1_1_VERSION);
     request.url = url_of(server.port, "https", "/");
-    assert_int_equal(perform(request, 3000).end, VAPI_HTTP_NOT_SENT);
+    assert_int_equal(perform(request, PATIENT).end, VAPI_HTTP_NOT_SENT);
     SSL_CTX_set_max_proto_version(tls, 0);
-    assert_int_equal(perform(request, 3000).status, 200);
+    assert_int_equal(perform(request, PATIENT).status, 200);
     small_stop(&server);
 }
 
@@ -734,8 +776,8 @@ static void *post_many(void *data)
         request.url = url;
         request.body = body;
         request.body_len = strlen(body);
-        request.connect_timeout = 10000 * MS;
-        request.deadline = vapi_clock_now() + 20000 * MS;
+        request.connect_timeout = 30000 * MS;
+        request.deadline = vapi_clock_now() + 60000 * MS;
         request.answer_max = 1024;
         vapi_http_perform(http, &request, &answer, mine);
         wrong += answer.end != VAPI_HTTP_ANSWERED || strcmp(answer.body, body) != 0;

@@ -158,9 +158,9 @@ static void test_ends(void **state)
     memcpy(text + LONG_TEXT - 12, "! bdcqz1x@y!", 12);
     for (i = 0; i < sizeof(hopeless) / sizeof(*hopeless); i++) {
         vapi_pattern_t *pattern = make(hopeless[i]);
-        const apr_time_t begun = vapi_clock_now();
+        const apr_time_t begun = vapi_pattern_clock();
         const vapi_pattern_result result = vapi_pattern_find(pattern, text, LONG_TEXT);
-        const apr_interval_time_t took = vapi_clock_now() - begun;
+        const apr_interval_time_t took = vapi_pattern_clock() - begun;
 
         if (took > SLOW) {
             fail_msg("%s: %ld microseconds", hopeless[i], (long)took);

@@ -227,13 +227,13 @@ static void test_halted(void **unused)
     take("before", 60 * SEC);
     kill(redis_pid, SIGSTOP);
     start = apr_time_now();
-    take("a", 10 * SEC);
-    assert_true(apr_time_now() - start < 1100 * MS);
+    take("a", 60 * SEC);
+    assert_true(apr_time_now() - start < 5 * SEC);
     start = apr_time_now();
     for (i = 0; i < 1000; i++) {
         assert_int_equal(claim("a", SEC).verdict, VAPI_CLAIM_BUSY);
     }
-    assert_true(apr_time_now() - start < 700 * MS);
+    assert_true(apr_time_now() - start < 10 * SEC);       /* all would take 500 s */
     assert_true(log_has("does not answer within 500 ms"));
     kill(redis_pid, SIGCONT);
     wait_for_redis();
@@ -337,7 +337,7 @@ static void test_impostors(void **unused)
 
         st = open_redis(prefix);
         make_crew(VAPI_ORDERED);
-        ask_all(1600 * MS);
+        ask_all(5 * SEC);
         kill(impostor, SIGKILL);
         waitpid(impostor, &status, 0);
     }
@@ -357,12 +357,12 @@ static void test_dripping(void **unused)
 
     (void)unused;
     st = open_redis(prefix);
-    assert_true(apr_time_now() - start < 1600 * MS);
+    assert_true(apr_time_now() - start < 5 * SEC);
     assert_true(log_has("does not answer within"));
     apr_sleep(SEC + 100 * MS);
     start = apr_time_now();
     assert_int_equal(VERB(claim, "k", 1, 7, SEC, &c, pool), APR_SUCCESS);
-    assert_true(apr_time_now() - start < 1600 * MS);
+    assert_true(apr_time_now() - start < 5 * SEC);
     kill(impostor, SIGKILL);
     waitpid(impostor, &status, 0);
     redis_port = true_port;
@@ -419,7 +419,7 @@ static void test_full(void **unused)
     int value;
 
     (void)unused;
-    take("before", 10 * SEC);
+    take("before", 60 * SEC);
     redis_says("CONFIG SET maxmemory 1");
     assert_int_equal(VERB(claim, "a", 1, 0, SEC, &c, pool), APR_ENOSPC);
     assert_int_equal(count("n", 1, -1, SEC, 0, &value), APR_ENOSPC);

@@ -140,16 +140,17 @@ apr_status_t ap_timeout_parameter_parse(const char *text, apr_interval_time_t *t
 static int redis_port;
 static pid_t redis_pid;
 
+/* It stays ours while Redis is down: the socket does not listen, and lets only those in who ask to share the port, as Redis does. */
 static int free_port(void)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
     if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || getsockname(fd, (struct sockaddr *)&at, &len) != 0) {
         abort();
     }
-    close(fd);
     return ntohs(at.sin_port);
 }
 
@@ -208,7 +209,7 @@ static void start_redis(void)
         setsid();
         exec_redis();
     }
-    for (tries = 0; tries < 500 && !c; tries++) {
+    for (tries = 0; tries < 3000 && !c; tries++) {
         apr_sleep(10 * MS);
         c = connect_plain();
     }

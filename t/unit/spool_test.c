@@ -468,11 +468,12 @@ static void test_crowd(void **unused)
 
 /* ---- many ---- */
 
-static apr_interval_time_t real_time(void)
+/* Of this process: whatever else the machine has to do. */
+static apr_interval_time_t working_time(void)
 {
     struct timespec ts;
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
     return apr_time_from_sec(ts.tv_sec) + ts.tv_nsec / 1000;
 }
 
@@ -486,12 +487,12 @@ static void test_many(void **unused)
         make_file(name_at(now + i), "x", now + 100 * SEC);
     }
     for (i = 0; i < 5; i++) {
-        began = real_time();
+        began = working_time();
         assert_int_equal(walk(DELIVER).n, 0);
-        best = real_time() - began < best ? real_time() - began : best;
+        best = working_time() - began < best ? working_time() - began : best;
     }
     print_message("# 10000 files of which none is due: %d us\n", (int)best);
-    assert_true(best < SEC / 2);    /* 50 ms are wanted: what a busy machine and sanitizers cost is left out */
+    assert_true(best < SEC / 2);    /* 50 ms are wanted: what a slow machine and sanitizers cost is left out */
     assert_counts(10000, 0);
 }
 

@@ -381,6 +381,9 @@ static void test_classification(void **state)
 #define OK_ANSWER   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 #define BUSY_ANSWER "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n"
 
+#define PATIENT 20000               /* ms: as long as an answer may take on the slowest machine */
+#define MUCH_LATER (10000 * MS)     /* beyond the time that was given: no delay of the machine, it was not kept */
+
 static vapi_move_t move_to(int port, int budget_ms)
 {
     vapi_move_t move = { 0 };
@@ -389,8 +392,8 @@ static vapi_move_t move_to(int port, int budget_ms)
     move.url = apr_psprintf(pool, "http://127.0.0.1:%d/call-1/control", port);
     move.body = "{\"type\":\"transfer\"}";
     move.body_len = strlen(move.body);
-    move.timeout = 5000 * MS;
-    move.connect_timeout = 2000 * MS;
+    move.timeout = PATIENT * MS;
+    move.connect_timeout = PATIENT * MS;
     move.deadline = vapi_clock_now() + budget_ms * MS;
     return move;
 }
@@ -415,7 +418,7 @@ static void test_move_accepted(void **state)
 
     (void)state;
     small_start(&server, small_text, OK_ANSWER, NULL);
-    move = move_to(server.port, 3000);
+    move = move_to(server.port, PATIENT);
     move.token = "t0ken";
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, ACCEPTED);
@@ -449,22 +452,22 @@ static void test_move_once_more(void **state)
     vapi_moved_t moved;
 
     (void)state;
-    moved = move_after(BUSY_ANSWER, 5000, &server);
+    moved = move_after(BUSY_ANSWER, PATIENT, &server);
     assert_int_equal(moved.outcome, ACCEPTED);
     assert_int_equal(moved.tries, 2);
-    assert_in_range(moved.took, 245 * MS, 400 * MS);
+    assert_in_range(moved.took, 245 * MS, MUCH_LATER);
 
-    moved = move_after("HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", 6000, &server);
+    moved = move_after("HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n", PATIENT, &server);
     assert_int_equal(moved.outcome, ACCEPTED);
-    assert_in_range(moved.took, 995 * MS, 1200 * MS);
+    assert_in_range(moved.took, 995 * MS, MUCH_LATER);
 
-    /* 60 s are asked for, 1 s is left: half of it is for the pause */
-    moved = move_after("HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n", 1000, &server);
+    /* 60 s are asked for, 2 s are left: half of it is for the pause */
+    moved = move_after("HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n", 2000, &server);
     assert_int_equal(moved.outcome, ACCEPTED);
-    assert_in_range(moved.took, 450 * MS, 650 * MS);
+    assert_in_range(moved.took, 500 * MS, 2000 * MS);
 
     /* the first try takes all the time there is: its body never comes */
-    moved = move_after("HTTP/1.1 429 Slow\r\nContent-Length: 9\r\n\r\n", 300, &server);
+    moved = move_after("HTTP/1.1 429 Slow\r\nContent-Length: 9\r\n\r\n", 600, &server);
     assert_int_equal(moved.outcome, FAILED);
     assert_string_equal(moved.reason, "limited");
     assert_int_equal(moved.tries, 1);
@@ -476,14 +479,14 @@ static void test_move_not_once_more(void **state)
     vapi_moved_t moved;
 
     (void)state;
-    moved = move_after("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", 3000, &server);
+    moved = move_after("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n", PATIENT, &server);
     assert_int_equal(moved.outcome, REFUSED);
     assert_int_equal(moved.status, 400);
     assert_int_equal(server.requests, 1);
-    moved = move_after("HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", 3000, &server);
+    moved = move_after("HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", PATIENT, &server);
     assert_int_equal(moved.outcome, UNKNOWN);
     assert_int_equal(server.requests, 1);
-    moved = move_after("garbage\r\n\r\n", 500, &server);
+    moved = move_after("garbage\r\n\r\n", PATIENT, &server);
     assert_int_equal(moved.outcome, UNKNOWN);
     assert_int_equal(server.requests, 1);
     assert_non_null(moved.what);
@@ -497,7 +500,7 @@ static void test_move_that_breaks_is_unknown(void **state)
 
     (void)state;
     small_start(&server, read_and_close, NULL, NULL);
-    move = move_to(server.port, 3000);
+    move = move_to(server.port, PATIENT);
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, UNKNOWN);
     assert_int_equal(moved.tries, 1);
@@ -513,7 +516,7 @@ static void test_move_twice_limited_fails(void **state)
 
     (void)state;
     small_start(&server, small_text, BUSY_ANSWER, NULL);
-    move = move_to(server.port, 1000);
+    move = move_to(server.port, PATIENT);
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, FAILED);
     assert_string_equal(moved.reason, "limited");
@@ -523,21 +526,34 @@ static void test_move_twice_limited_fails(void **state)
     small_stop(&server);
 }
 
+/* A port that refuses connections: it is taken, and nobody listens there. */
+static int take_port(int *port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof(at);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    getsockname(fd, (struct sockaddr *)&at, &len);
+    *port = ntohs(at.sin_port);
+    return fd;
+}
+
 static void test_move_to_a_closed_port(void **state)
 {
-    int port, fd = small_listen(&port);
+    int port, fd = take_port(&port);
     vapi_moved_t moved;
     vapi_move_t move;
 
     (void)state;
-    close(fd);
-    move = move_to(port, 1000);
+    move = move_to(port, PATIENT);
     vapi_transfer_move(http, &move, &moved, pool);
+    close(fd);
     assert_int_equal(moved.outcome, FAILED);
     assert_string_equal(moved.reason, "timeout");
     assert_int_equal(moved.tries, 2);
     assert_int_equal(moved.status, 0);
-    assert_in_range(moved.took, 245 * MS, 500 * MS);
+    assert_in_range(moved.took, 245 * MS, MUCH_LATER);
 }
 
 static void test_move_times_out(void **state)
@@ -547,17 +563,17 @@ static void test_move_times_out(void **state)
     vapi_move_t move;
 
     (void)state;
-    move = move_to(port, 5000);
-    move.timeout = 200 * MS;
+    move = move_to(port, PATIENT);
+    move.timeout = 400 * MS;
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, UNKNOWN);
     assert_string_equal(moved.reason, "timeout");
     assert_int_equal(moved.tries, 1);
-    assert_in_range(moved.took, 150 * MS, 250 * MS);
-    move = move_to(port, 200);
+    assert_in_range(moved.took, 350 * MS, MUCH_LATER);
+    move = move_to(port, 400);
     vapi_transfer_move(http, &move, &moved, pool);
     assert_int_equal(moved.outcome, UNKNOWN);
-    assert_in_range(moved.took, 150 * MS, 250 * MS);
+    assert_in_range(moved.took, 350 * MS, MUCH_LATER);
     close(fd);
 }
 
@@ -568,7 +584,7 @@ static void test_say(void **state)
 
     (void)state;
     small_start(&server, small_text, OK_ANSWER, NULL);
-    how = move_to(server.port, 1000);
+    how = move_to(server.port, PATIENT);
     assert_int_equal(vapi_transfer_say(http, &how, "I'm \"sorry\", no transfer \xc3\xa4", pool), 1);
     assert_non_null(strstr(server.last, "\r\n\r\n{\"type\":\"say\",\"content\":\"I'm \\\"sorry\\\", no transfer \xc3\xa4\"}"));
     server.text = BUSY_ANSWER;
@@ -609,7 +625,7 @@ static void test_ask_url(void **state)
 
     (void)state;
     small_start(&server, small_text, NULL, NULL);
-    how = move_to(server.port, 2000);
+    how = move_to(server.port, PATIENT);
     base = apr_psprintf(pool, "http://127.0.0.1:%d/v1/", server.port);
     for (i = 0; i < COUNT(ask_cases); i++) {
         server.text = ask_cases[i].answer;
@@ -632,7 +648,7 @@ static void test_ask_url(void **state)
 
 static void test_ask_url_in_vain(void **state)
 {
-    int port, fd = small_listen(&port);
+    int refusing, refused = take_port(&refusing), port, fd = small_listen(&port);
     const char *why = NULL, *base = apr_psprintf(pool, "http://127.0.0.1:%d", port);
     vapi_move_t how = move_to(port, 100);
 
@@ -640,9 +656,11 @@ static void test_ask_url_in_vain(void **state)
     assert_null(vapi_transfer_ask_url(http, &how, base, "k", "id", &why, pool));
     assert_string_equal(why, "Vapi did not answer in time");
     close(fd);
-    how = move_to(port, 1000);
+    base = apr_psprintf(pool, "http://127.0.0.1:%d", refusing);
+    how = move_to(refusing, PATIENT);
     assert_null(vapi_transfer_ask_url(http, &how, base, "k", "id", &why, pool));
     assert_non_null(why);
+    close(refused);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

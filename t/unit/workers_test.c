@@ -186,9 +186,9 @@ static void test_time_is_up(void **state)
     (void)state;
     begin(1, 2, 0);
     pool = counted_pool();
-    assert_int_equal(vapi_workers_wait(workers, wait_at_gate, NULL, pool, began + 50 * MS), APR_TIMEUP);
+    assert_int_equal(vapi_workers_wait(workers, wait_at_gate, NULL, pool, began + 400 * MS), APR_TIMEUP);
     took = vapi_clock_now() - began;
-    assert_true(took >= 49 * MS && took < 300 * MS);
+    assert_true(took >= 399 * MS && took < 5 * SEC);
     assert_int_equal(gone, 0);                /* it goes on, with its pool */
     assert_int_equal(at_work, 1);
 
@@ -243,7 +243,7 @@ static void test_full(void **state)
     began = vapi_clock_now();
     assert_int_equal(push(count), APR_ENOSPC);
     assert_int_equal(vapi_workers_wait(workers, count, NULL, counted_pool(), began + 10 * SEC), APR_ENOSPC);
-    assert_true(vapi_clock_now() - began < SEC);
+    assert_true(vapi_clock_now() - began < 5 * SEC);
     assert_int_equal(gone, 2);
     apr_atomic_set32(&open_gate, 1);
     assert_true(becomes(&gone, 7));
@@ -267,21 +267,25 @@ static void test_none_may_wait(void **state)
     assert_int_equal(gone, 2);
 }
 
-static void *APR_THREAD_FUNC open_later(apr_thread_t *thread, void *unused)
+static void *APR_THREAD_FUNC open_later(apr_thread_t *thread, void *baton)
 {
-    (void)thread, (void)unused;
+    const apr_uint32_t *dropped = baton;
+
+    (void)thread;
     apr_sleep(50 * MS);
+    becomes(&gone, *dropped);
     apr_atomic_set32(&open_gate, 1);
     return NULL;
 }
 
-static void end_while_gate_is_shut(apr_pool_t *whose)
+/* The gate opens when so many pools have gone without it. */
+static void end_while_gate_is_shut(apr_pool_t *whose, apr_uint32_t dropped)
 {
     apr_thread_t *opener;
     apr_pool_t *pool = vapi_workers_pool();
     apr_status_t rv;
 
-    assert_int_equal(apr_thread_create(&opener, NULL, open_later, NULL, pool), APR_SUCCESS);
+    assert_int_equal(apr_thread_create(&opener, NULL, open_later, &dropped, pool), APR_SUCCESS);
     apr_pool_destroy(whose);
     apr_thread_join(&rv, opener);
     apr_pool_destroy(pool);
@@ -295,12 +299,12 @@ static void test_end_drops(void **state)
     (void)state;
     begin(2, 10, 0);
     assert_int_equal(push(wait_at_gate), APR_SUCCESS);
-    assert_int_equal(vapi_workers_wait(workers, wait_at_gate, NULL, counted_pool(), vapi_clock_now() + 50 * MS), APR_TIMEUP);
+    assert_int_equal(vapi_workers_wait(workers, wait_at_gate, NULL, counted_pool(), vapi_clock_now() + 400 * MS), APR_TIMEUP);
     assert_true(becomes(&at_work, 2));
     for (i = 0; i < 5; i++) {
         assert_int_equal(push(count), APR_SUCCESS);
     }
-    end_while_gate_is_shut(child);
+    end_while_gate_is_shut(child, 5);
     assert_int_equal(done, 2);
     assert_int_equal(gone, 7);
 }
@@ -315,7 +319,7 @@ static void test_end_drains(void **state)
     for (i = 0; i < 5; i++) {
         assert_int_equal(push(count), APR_SUCCESS);
     }
-    end_while_gate_is_shut(child);
+    end_while_gate_is_shut(child, 0);
     assert_int_equal(done, 6);
     assert_int_equal(gone, 6);
 }
@@ -333,7 +337,7 @@ static void test_end_drains_so_long(void **state)
         assert_int_equal(push(count), APR_SUCCESS);
     }
     began = vapi_clock_now();
-    end_while_gate_is_shut(child);
+    end_while_gate_is_shut(child, 5);
     assert_true(vapi_clock_now() - began < 5 * SEC);
     assert_int_equal(done, 1);
     assert_int_equal(gone, 6);
@@ -398,7 +402,7 @@ static void test_dropped_is_told(void **state)
     }
     assert_true(becomes(&asked, 3));
     apr_sleep(20 * MS);
-    end_while_gate_is_shut(inner_child);
+    end_while_gate_is_shut(inner_child, 6);
     assert_true(becomes(&told_so, 3));
     end();
     assert_int_equal(gone, 7);
