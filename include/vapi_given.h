@@ -13,6 +13,7 @@ typedef struct vapi_given_t {
     apr_hash_t *sets;        /* name -> const char * */
     apr_hash_t *pools;       /* name -> const int *: capacity that is free of it; 0: busy */
     int attempt;             /* 0 unless given */
+    int lacks_pool;          /* a pool was named that there is not */
 } vapi_given_t;
 
 vapi_given_t *vapi_given_make(apr_pool_t *p);

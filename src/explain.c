@@ -436,7 +436,7 @@ int vapi_explain(request_rec *r, int may_manage)
     prepare(x, r, endpoint);
     x->whole = may_manage;
     if ((error = read_world(x, &asked)) != NULL) {
-        return refuse(r, HTTP_BAD_REQUEST, error);
+        return refuse(r, x->given->lacks_pool ? HTTP_NOT_FOUND : HTTP_BAD_REQUEST, error);
     }
     if ((status = vapi_body_read(&x->d)) != 0) {
         return refuse_body(r, status);

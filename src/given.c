@@ -132,6 +132,7 @@ static const char *add_pool(vapi_given_t *given, const char *what, const char *v
         return form;
     }
     if (!names || !names->pools || (pool = apr_hash_get(names->pools, name, APR_HASH_KEY_STRING)) == NULL) {
+        given->lacks_pool = 1;
         return apr_psprintf(p, "there is no VapiPool '%.64s'", name);
     }
     if (apr_hash_get(given->pools, name, APR_HASH_KEY_STRING)) {

@@ -232,6 +232,8 @@ sub takers {
     is(takers($s, 1), 'a', 'he takes a call');
     is(explain_call($s, '')->{route}, 'b', 'and explain sees it');
     is(explain_call($s, '&with=pool:team=free')->{route}, 'pool:team', 'unless told otherwise');
+    is($s->post('/vapi/console/explain?location=/vapi/transfer&with=pool:nobody=busy', tool_call(call => 'asked'))->{status}, 404, 'with=pool:nobody=busy: there is no such pool');
+    is($s->post('/vapi/console/explain?location=/vapi/transfer&with=pool:team=late', tool_call(call => 'asked'))->{status}, 400, 'with=pool:team=late: there is no such state');
     is(present($s, 'team/a', 'busy'), 200, 'busy elsewhere');
     is(release($s, "call-" . ($calls - 2)), 200, 'released') or diag($calls);
     my $paused = explain_call($s, '');
