@@ -89,13 +89,14 @@ static int search_here(vapi_redis_host_t *host, int flags)
 
 static search_t *begin_search(const vapi_redis_host_t *host)
 {
-    search_t *search = calloc(1, sizeof *search + strlen(host->name) + 1);
+    size_t size = strlen(host->name) + 1;
+    search_t *search = calloc(1, sizeof *search + size);
 
     if (!search) {
         return NULL;
     }
     search->hints = hints_of(0);
-    strcpy(search->name, host->name);
+    memcpy(search->name, host->name, size);
     search->job.ar_name = search->name;
     search->job.ar_request = &search->hints;
     search->list[0] = &search->job;
