@@ -60,6 +60,10 @@ apr_status_t vapi_state_table_open(vapi_state_table_t **out, const vapi_state_op
 /** The store in a mapping that this process has open already. */
 apr_status_t vapi_state_table_attach(vapi_state_table_t **out, const vapi_state_mapping_t *mapping, apr_pool_t *p);
 
+/** The store as one request sees it that has `left` to live, in `p`: its verbs wait for whoever holds a lock for half of that, and then
+ * give an error. */
+vapi_state_table_t *vapi_state_table_within(const vapi_state_table_t *t, apr_interval_time_t left, apr_pool_t *p);
+
 /** What must be kept to attach again. */
 const vapi_state_mapping_t *vapi_state_table_mapping(const vapi_state_table_t *t);
 

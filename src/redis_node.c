@@ -355,6 +355,7 @@ vapi_state_t *vapi_redis_within(vapi_state_t *st, apr_interval_time_t left, apr_
 
     node->patience = apr_palloc(p, sizeof *node->patience);
     vapi_redis_be_patient(node->patience, left);
+    node->local = vapi_state_within(node->local, left, p);
     return &node->st;
 }
 

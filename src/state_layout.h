@@ -142,7 +142,12 @@ struct vapi_state_table_t {
     apr_pool_t *pool;              /* where it was opened */
     vapi_seat_t *spare_seat;       /* in that pool, for seats to come */
     int spare_seats;
+    apr_time_t patience;           /* until when a verb waits for whoever holds a lock; 0: as long as it takes */
 };
+
+/** Locks one of the memory's mutexes, which survive their holder's death (EOWNERDEAD). A holder that stands still, as while its core is
+ * dumped, is waited for until the table's patience is over, and then for 100 ms: ETIMEDOUT. */
+int vapi_state_lock(const vapi_state_table_t *t, pthread_mutex_t *mutex);
 
 /** A process may be killed between any two stores; the compiler must not change the order of those that a repair relies on. */
 #define VAPI_KEEP_ORDER() atomic_signal_fence(memory_order_seq_cst)

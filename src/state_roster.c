@@ -51,7 +51,7 @@ apr_status_t vapi_roster_lock(const vapi_state_table_t *t, vapi_roster_t *r)
     int rc;
 
     *r = vapi_state_roster(t);
-    rc = pthread_mutex_lock(&r->head->mutex);
+    rc = vapi_state_lock(t, &r->head->mutex);
     r->now = vapi_clock_now();
     if (rc == EOWNERDEAD) {
         vapi_roster_repair(r);

@@ -323,6 +323,14 @@ static apr_status_t shm_survey(vapi_state_t *st, vapi_seat_t *const *seats, int 
     return vapi_state_table_survey(table_of(st), seats, n, views);
 }
 
+static vapi_state_t *shm_within(vapi_state_t *st, apr_interval_time_t left, apr_pool_t *p)
+{
+    shm_state_t *view = apr_pmemdup(p, st, sizeof *view);
+
+    view->table = vapi_state_table_within(table_of(st), left, p);
+    return &view->st;
+}
+
 static const vapi_state_provider_t shm_provider = {
     "shm",
     shm_configure,
@@ -348,7 +356,7 @@ static const vapi_state_provider_t shm_provider = {
     shm_present,
     shm_survey,
     NULL,
-    NULL
+    shm_within
 };
 
 void vapi_state_shm_register(apr_pool_t *p)

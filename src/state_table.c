@@ -7,12 +7,16 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <apr_siphash.h>
+#include <apr_strings.h>
 #include <openssl/rand.h>
 
 #include "vapi_clock.h"
+
+#define LEAST_WAIT apr_time_from_msec(100)
 
 #define BOOT_ID_FILE "/proc/sys/kernel/random/boot_id"
 
@@ -318,9 +322,39 @@ void vapi_state_hash(const vapi_state_table_t *t, char kind, const char *key, ap
     memcpy(digest, half, VAPI_STATE_DIGEST);
 }
 
-static apr_status_t lock_stripe(const vapi_stripe_t *st)
+/* The clock of the limit is the wall's: one that is set meanwhile makes it longer or shorter, once. */
+int vapi_state_lock(const vapi_state_table_t *t, pthread_mutex_t *mutex)
 {
-    int rc = pthread_mutex_lock(&st->head->mutex);
+    int rc = pthread_mutex_trylock(mutex);
+    apr_interval_time_t left;
+    struct timespec limit;
+
+    if (rc != EBUSY) {
+        return rc;
+    }
+    if (!t->patience) {
+        return pthread_mutex_lock(mutex);
+    }
+    left = vapi_clock_left(t->patience);
+    left = left < LEAST_WAIT ? LEAST_WAIT : left;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    left += limit.tv_nsec / 1000;
+    limit.tv_sec += (time_t)(left / APR_USEC_PER_SEC);
+    limit.tv_nsec = (long)(left % APR_USEC_PER_SEC) * 1000;
+    return pthread_mutex_timedlock(mutex, &limit);
+}
+
+vapi_state_table_t *vapi_state_table_within(const vapi_state_table_t *t, apr_interval_time_t left, apr_pool_t *p)
+{
+    vapi_state_table_t *view = apr_pmemdup(p, t, sizeof *t);
+
+    view->patience = vapi_clock_now() + left / 2;
+    return view;
+}
+
+static apr_status_t lock_stripe(const vapi_state_table_t *t, const vapi_stripe_t *st)
+{
+    int rc = vapi_state_lock(t, &st->head->mutex);
 
     if (rc == EOWNERDEAD) {
         vapi_stripe_repair(st, vapi_clock_now());
@@ -336,7 +370,7 @@ apr_status_t vapi_state_enter_digest(const vapi_state_table_t *t, const unsigned
     memcpy(place->digest, digest, VAPI_STATE_DIGEST);
     place->stripe = stripe_of(t, digest);
     place->st = vapi_state_stripe(t, place->stripe);
-    rv = lock_stripe(&place->st);
+    rv = lock_stripe(t, &place->st);
     if (rv != APR_SUCCESS) {
         return rv;
     }

@@ -704,6 +704,61 @@ static void test_every_step(void **unused)
 }
 #endif
 
+/* ---- whoever holds a lock stands still ---- */
+
+/* A process that has the locks of a key and of the members, and does nothing any more. */
+static pid_t hold_locks(vapi_state_table_t *t, const char *key)
+{
+    unsigned char digest[VAPI_STATE_DIGEST];
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        vapi_state_place_t place;
+        vapi_roster_t roster;
+
+        alarm(120);
+        vapi_state_hash(t, VAPI_KIND_CLAIM, key, strlen(key), digest);
+        if (vapi_state_enter_digest(t, digest, &place) == APR_SUCCESS && vapi_roster_lock(t, &roster) == APR_SUCCESS) {
+            raise(SIGSTOP);
+        }
+        _exit(1);
+    }
+    waitpid(pid, &status, WUNTRACED);
+    assert_true(WIFSTOPPED(status));
+    return pid;
+}
+
+static void test_holder_stands_still(void **unused)
+{
+    vapi_state_table_t *t = open_store(NULL, VAPI_STATE_SIZE_MIN), *request;
+    vapi_seat_t *seat;
+    vapi_seat_view_t view;
+    vapi_claim_t c;
+    apr_time_t start = 0;
+    pid_t holder;
+    int i, status;
+
+    (void)unused;
+    assert_int_equal(vapi_state_table_seat(t, &seat, "ann", 3, pool), APR_SUCCESS);
+    take(t, "k", 60 * SEC);
+    holder = hold_locks(t, "k");
+    request = vapi_state_table_within(t, SEC, pool);
+    for (i = 0; i < 3; i++) {
+        start = i ? start : vapi_clock_now();
+        assert_int_equal(vapi_state_table_recall(request, "k", 1, &c, pool), ETIMEDOUT);
+        assert_int_equal(vapi_state_table_survey(request, &seat, 1, &view), ETIMEDOUT);
+    }
+    assert_true(vapi_clock_now() - start >= SEC * 9 / 10);      /* half a second, and five times a tenth */
+    assert_true(vapi_clock_now() - start < 10 * SEC);
+    kill(holder, SIGKILL);
+    waitpid(holder, &status, 0);
+    assert_int_equal(recall(request, "k").verdict, VAPI_CLAIM_BUSY);
+    assert_int_equal(vapi_state_table_survey(request, &seat, 1, &view), APR_SUCCESS);
+    assert_int_equal(recall(t, "k").verdict, VAPI_CLAIM_BUSY);
+    vapi_state_table_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -723,6 +778,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replace_when_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_exactly_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kill, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_holder_stands_still, set_up, tear_down),
 #if defined(__linux__) && defined(__x86_64__)
         cmocka_unit_test_setup_teardown(test_every_step, set_up, tear_down),
 #endif
