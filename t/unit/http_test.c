@@ -524,19 +524,6 @@ static void test_headers_that_would_inject(void **state)
 
 /* ---- Not sent ---- */
 
-/* A port that refuses connections: it is taken, and nobody listens there. */
-static int take_port(int *port)
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof(at);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-    getsockname(fd, (struct sockaddr *)&at, &len);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
 static void test_refused_port(void **state)
 {
     vapi_http_answer_t answer;

@@ -2,11 +2,6 @@
 /* What is Redis' own: it goes away, stands still, forgets, is full, comes back; and what each verb costs. */
 #include "redis_verbs.h"
 
-static int log_has(const char *text)
-{
-    return strstr(log_text, text) != NULL;
-}
-
 static void test_nothing_is_readable(void **unused)
 {
     const vapi_owned_t thing = { VAPI_KIND_CLAIM, "+14155550123", 12 };
@@ -258,16 +253,9 @@ static void answer_for_ever(int fd, const char *text, int drips)
 
 static pid_t start_impostor(const char *text, int drips, int *port)
 {
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    pid_t pid;
+    int fd = listen_at(port);
+    pid_t pid = fork();
 
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    *port = ntohs(at.sin_port);
-    pid = fork();
     if (pid == 0) {
         for (;;) {
             answer_for_ever(accept(fd, NULL, NULL), text, drips);
@@ -366,17 +354,6 @@ static void test_dripping(void **unused)
     kill(impostor, SIGKILL);
     waitpid(impostor, &status, 0);
     redis_port = true_port;
-}
-
-static int lines_of_log(void)
-{
-    const char *at;
-    int n = 0;
-
-    for (at = log_text; (at = strchr(at, '\n')) != NULL; at++) {
-        n++;
-    }
-    return n;
 }
 
 /* The second server of a machine that asks would wait, too: what one process has seen the others know. */

@@ -6,22 +6,6 @@
 
 #include "redis_verbs.h"
 
-static int log_has(const char *text)
-{
-    return strstr(log_text, text) != NULL;
-}
-
-static int lines_of_log(void)
-{
-    const char *at;
-    int n = 0;
-
-    for (at = log_text; (at = strchr(at, '\n')) != NULL; at++) {
-        n++;
-    }
-    return n;
-}
-
 /* ---- what stands in for the name service: it says what the test wants ---- */
 
 static int searches;                  /* begun */
@@ -86,19 +70,6 @@ int gai_suspend(const struct gaicb *const list[], int n, const struct timespec *
 
 /* ---- a wire that takes its time ---- */
 
-static int accept_at(int *port)
-{
-    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fd, 16), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-    *port = ntohs(at.sin_port);
-    return fd;
-}
-
 static void relay(int one, int other, apr_interval_time_t delay)
 {
     struct pollfd ends[] = { { one, POLLIN, 0 }, { other, POLLIN, 0 } };
@@ -125,7 +96,7 @@ static void relay(int one, int other, apr_interval_time_t delay)
 /* Leads to Redis; each answer comes `delay` late. */
 static pid_t start_slow_wire(apr_interval_time_t delay, int *port)
 {
-    int fd = accept_at(port);
+    int fd = listen_at(port);
     pid_t pid = fork();
 
     if (pid == 0) {

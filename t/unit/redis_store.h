@@ -135,6 +135,24 @@ apr_status_t ap_timeout_parameter_parse(const char *text, apr_interval_time_t *t
     return *end && strcmp(end, "s") != 0 ? APR_EGENERAL : APR_SUCCESS;
 }
 
+/* ---- what was said ---- */
+
+static inline int log_has(const char *text)
+{
+    return strstr(log_text, text) != NULL;
+}
+
+static inline int lines_of_log(void)
+{
+    const char *at;
+    int n = 0;
+
+    for (at = log_text; (at = strchr(at, '\n')) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
 /* ---- redis-server ---- */
 
 static int redis_port;
@@ -152,6 +170,20 @@ static int free_port(void)
         abort();
     }
     return ntohs(at.sin_port);
+}
+
+/* A socket at a port of its own, for somebody who is no Redis. */
+static inline int listen_at(int *port)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    *port = ntohs(at.sin_port);
+    return fd;
 }
 
 static redisContext *connect_plain(void)
