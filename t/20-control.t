@@ -117,8 +117,11 @@ my @rows = (
 # The call of a row, its control URL.
 my $number = 0;
 my @rows_calls = map { $number++; m{^/(.*)} ? [$1, $control->base . "/body/$1/control"] : ["row-$number", $control->url("row-$number", $_)] } map { $_->[0] } @rows;
-my @rows_replies = send_all(map { [$rows[$_][0] =~ /^(?:hang|delay|drip)/ ? '/short' : '/main', call => $rows_calls[$_][0], control => $rows_calls[$_][1]] }
-    0 .. $#rows);
+my @rows_replies;
+# `close` alone: a transfer that took its connection just before the end arrives would be unknown, and rightly.
+for my $some ([grep { $rows[$_][0] ne 'close' } 0 .. $#rows], [grep { $rows[$_][0] eq 'close' } 0 .. $#rows]) {
+    @rows_replies[@$some] = send_all(map { [$rows[$_][0] =~ /^(?:hang|delay|drip)/ ? '/short' : '/main', call => $rows_calls[$_][0], control => $rows_calls[$_][1]] } @$some);
+}
 seen_late($control, $rows_calls[$_][0]) for 0 .. $#rows;
 my %requests;
 push @{ $requests{ $_->{call} // '' } }, $_ for $control->requests;
