@@ -244,23 +244,25 @@ const vapi_verdict_t *vapi_report_judge(const apr_array_header_t *legs, const ap
 
 /* ---- doing it ---- */
 
-/* The member rests before its place is free, so that nobody is sent there in between. */
-static void free_member(vapi_report_t *report, const vapi_leg_t *leg, const vapi_verdict_t *verdict, const vapi_pool_t *pool)
+/* The member rests before its place is free, so that nobody is sent there in between. @return 1: he rests */
+static int free_member(vapi_report_t *report, const vapi_leg_t *leg, const vapi_verdict_t *verdict, const vapi_pool_t *pool)
 {
     const vapi_once_t *once = report->once;
     const vapi_state_provider_t *verbs = once->state->provider;
     apr_interval_time_t rest = pool ? vapi_pool_no_answer(pool) : REST_OF_FORMER_POOL;
     vapi_seat_t *seat;
+    int rests = 0;
 
     if (vapi_pool_seat_of(&seat, once->state, leg->home, leg->member, once->pool) != APR_SUCCESS) {
-        return;
+        return 0;
     }
     if (verdict->rests && rest > 0) {
-        report->rested += verbs->rest(once->state, seat, rest) == APR_SUCCESS;
+        rests = verbs->rest(once->state, seat, rest) == APR_SUCCESS;
     }
     if (verdict->ends && leg->token) {
         report->released += verbs->release(once->state, seat, leg->token, pool ? vapi_pool_wrap_up(pool) : 0) == APR_SUCCESS;
     }
+    return rests;
 }
 
 static void unlearn(const vapi_report_t *report, const vapi_pool_t *pool, const char *member)
@@ -293,7 +295,7 @@ static int settle_once(vapi_report_t *report, const apr_array_header_t *reported
 {
     const apr_array_header_t *legs = vapi_trail_read(report->once);
     const vapi_verdict_t *verdicts;
-    int i, all = 1;
+    int i, rests, all = 1;
 
     if (!legs || !legs->nelts) {
         return 1;
@@ -307,12 +309,11 @@ static int settle_once(vapi_report_t *report, const apr_array_header_t *reported
         if (!verdicts[i].status) {
             continue;
         }
-        if (*leg->member && (verdicts[i].ends || verdicts[i].rests)) {
-            free_member(report, leg, &verdicts[i], pool);
-        }
+        rests = *leg->member && (verdicts[i].ends || verdicts[i].rests) && free_member(report, leg, &verdicts[i], pool);
         leg->is_told = verdicts[i].is_told;
         leg->is_counted = verdicts[i].is_counted;
         if (vapi_trail_mark(report->once, leg, verdicts[i].status)) {
+            report->rested += rests;    /* another may have let him rest at the same time */
             carry_out(report, leg, &verdicts[i], pool);
         }
         else {
